@@ -1,0 +1,92 @@
+//! A collection: a tenant's named gallery together with its policy.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CollectionId, ContractId, Metadata, Purpose, QualityLevel, Timestamp};
+
+/// When an identification counts as a match.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct DecisionPolicy {
+    /// Share of searches with strangers that may return somebody.
+    pub target_fpir: f64,
+    /// The best subject must lead the second by this much, else the decision is `ambiguous`.
+    pub min_margin: f64,
+}
+
+impl Default for DecisionPolicy {
+    fn default() -> Self {
+        Self { target_fpir: 0.003, min_margin: 0.0 }
+    }
+}
+
+/// Lowest quality that may be enrolled. Searching is never gated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum QualityGate {
+    /// Everything with a face.
+    None,
+    /// Faces of level `medium` and `high`.
+    #[default]
+    Medium,
+    /// Faces of level `high`.
+    High,
+}
+
+impl QualityGate {
+    /// Whether a face of this level passes.
+    #[must_use]
+    pub fn admits(self, level: QualityLevel) -> bool {
+        match self {
+            Self::None => true,
+            Self::Medium => level >= QualityLevel::Medium,
+            Self::High => level >= QualityLevel::High,
+        }
+    }
+}
+
+/// How long subjects are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Days after enrolment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age_days: Option<u32>,
+    /// Days after the last match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_days: Option<u32>,
+}
+
+/// A tenant's named gallery and its policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Collection {
+    /// Its id, unique within the tenant.
+    pub id: CollectionId,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it may be used for; at least one.
+    pub purposes: Vec<Purpose>,
+    /// When an identification counts as a match.
+    #[serde(default)]
+    pub decision: DecisionPolicy,
+    /// Lowest quality that may be enrolled.
+    #[serde(default)]
+    pub quality_gate: QualityGate,
+    /// How long subjects are kept.
+    #[serde(default)]
+    pub retention: Retention,
+    /// The caller's own labels.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// Contract of the templates within; set by the first enrolment's model.
+    pub contract: ContractId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}

@@ -1,0 +1,29 @@
+//! Words and rules of the field, shared by every crate: ids, faces, templates, thresholds, decisions,
+//! consent, collections, API keys, jobs and the closed set of error codes. No IO, no async, no clocks
+//! but [`Timestamp::now`].
+
+mod api_key;
+mod calibration;
+mod collection;
+mod consent;
+mod decision;
+mod error;
+mod face;
+mod ids;
+mod job;
+mod subject;
+mod template;
+mod time;
+
+pub use api_key::{ApiKey, Principal, Scope, ScopeSet};
+pub use calibration::{CalibrationPoint, CalibrationTable, ResolvedThreshold, ThresholdSpec, ThresholdTarget};
+pub use collection::{Collection, DecisionPolicy, QualityGate, Retention};
+pub use consent::{Consent, ConsentDraft, ConsentStatus, Guardian, Notice, Purpose};
+pub use decision::{Candidate, Decision, decide};
+pub use error::{ErrorCode, FieldError, Problem};
+pub use face::{BoundingBox, Face, Landmarks, Pose, Quality, QualityComponents, QualityLevel};
+pub use ids::{CollectionId, ConsentId, FaceId, IdError, InvalidId, JobId, KeyId, RequestId, SubjectId, TenantId};
+pub use job::{JobKind, JobRecord, JobState, Lane};
+pub use subject::{EnrolledFace, Metadata, Subject};
+pub use template::{ContractId, Template, TemplateError};
+pub use time::{ParseTimestampError, Timestamp};

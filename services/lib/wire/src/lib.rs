@@ -1,0 +1,13 @@
+//! The wire: generated protobuf messages ([`v1`]) and their conversions to and from the domain.
+//! Gateways and workers use the messages; only this crate knows how they are encoded.
+
+mod codec;
+mod convert;
+
+/// Generated from `proto/visavis/v1`.
+#[expect(missing_docs, clippy::doc_markdown, reason = "generated; the .proto files carry the documentation")]
+pub mod v1 {
+    include!(concat!(env!("OUT_DIR"), "/visavis.v1.rs"));
+}
+
+pub use codec::{WireError, decode_envelope, decode_reply, encode_envelope, encode_reply, job_kind};
