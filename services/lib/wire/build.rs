@@ -7,6 +7,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={}", root.join("visavis").display());
     let files = [root.join("visavis/v1/common.proto"), root.join("visavis/v1/job.proto")];
     let set = protox::compile(files, [&root])?;
-    prost_build::Config::new().bytes(["visavis.v1.Image"]).skip_protoc_run().compile_fds(set)?;
+    prost_build::Config::new().bytes(["."]).skip_protoc_run().compile_fds(set)?;
     Ok(())
 }
