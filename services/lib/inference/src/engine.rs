@@ -1,0 +1,80 @@
+//! The trait between the worker and whatever computes: a batch in, named tensors out.
+//! Implemented by the ONNX Runtime engine and by a fake one for tests.
+
+use std::fmt;
+
+use crate::{InferenceError, Outputs, Tensor};
+
+/// One loaded model. Owned by one thread; see [`crate::SessionHandle`].
+pub trait Engine: Send {
+    /// Runs a batch of 1 to [`Self::max_batch`] items.
+    ///
+    /// # Errors
+    /// [`InferenceError::Shape`] for a batch that does not fit the signature, [`InferenceError::Run`] otherwise.
+    fn run(&mut self, batch: Tensor) -> Result<Outputs, InferenceError>;
+
+    /// What goes in and what comes out.
+    fn signature(&self) -> &Signature;
+
+    /// The largest batch.
+    fn max_batch(&self) -> usize;
+
+    /// What computes.
+    fn provider(&self) -> Provider;
+}
+
+/// Names and shapes at a model's two ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The one input.
+    pub input: TensorSpec,
+    /// The outputs, in the graph's order.
+    pub outputs: Vec<TensorSpec>,
+}
+
+/// Name and axes of an input or output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Name in the graph.
+    pub name: String,
+    /// Size of each axis, the batch first; `None` where it may vary.
+    pub dims: Vec<Option<usize>>,
+}
+
+impl TensorSpec {
+    /// Whether a tensor of this shape fits.
+    #[must_use]
+    pub fn fits(&self, shape: &[usize]) -> bool {
+        self.dims.len() == shape.len() && self.dims.iter().zip(shape).all(|(d, n)| d.is_none_or(|d| d == *n))
+    }
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Provider {
+    /// ONNX Runtime's own CPU kernels.
+    #[default]
+    Cpu,
+    /// NVIDIA GPUs through CUDA and cuDNN.
+    Cuda,
+    /// No model at all: tests.
+    Fake,
+}
+
+impl Provider {
+    /// As configured, and as the label of metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::Fake => "fake",
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
