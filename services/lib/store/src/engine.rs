@@ -1,0 +1,263 @@
+//! The store trait: what an engine must give. Repositories are written once on it; engines are redb (embedded)
+//! and later Redis. One conformance suite holds for all of them.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use domain::{CollectionId, ErrorCode, TenantId, Timestamp};
+
+/// A partition with its own revisions and change feed. Commits are atomic within one space, never across two:
+/// on a cluster a space is one hash slot.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Space(Arc<str>);
+
+impl Space {
+    /// What belongs to no tenant: API keys, the store's own secret.
+    #[must_use]
+    pub fn system() -> Self {
+        Self("system".into())
+    }
+
+    /// What belongs to a tenant but to no collection: the list of collections, jobs, idempotency records.
+    #[must_use]
+    pub fn tenant(tenant: &TenantId) -> Self {
+        Self(format!("tenant/{tenant}").into())
+    }
+
+    /// Everything of one collection.
+    #[must_use]
+    pub fn collection(tenant: &TenantId, collection: &CollectionId) -> Self {
+        Self(format!("collection/{tenant}/{collection}").into())
+    }
+
+    /// The space of this name, as an engine wrote it down.
+    #[must_use]
+    pub(crate) fn named(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The space's name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Counts the commits of one space, from 1; 0 before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+/// A stored value and the revision that wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The bytes as put.
+    pub value: Bytes,
+    /// Revision of the commit that put them: an entity tag.
+    pub version: Revision,
+}
+
+/// One change within a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Writes a value; after `expires_at` it reads as absent and its bytes are swept.
+    Put {
+        /// Where.
+        key: String,
+        /// What.
+        value: Bytes,
+        /// Until when.
+        expires_at: Option<Timestamp>,
+    },
+    /// Removes a value if there is one. Its bytes may linger in unused space until swept.
+    Delete {
+        /// Where.
+        key: String,
+    },
+    /// Removes a value if there is one; the commit is acknowledged only when no byte of it, nor of any earlier value
+    /// under this key, can be read from the engine's files any more, by whatever means.
+    Erase {
+        /// Where.
+        key: String,
+    },
+}
+
+/// What must hold at the moment of the commit, or nothing of it happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// No value under the key.
+    Absent(String),
+    /// Some value under the key.
+    Present(String),
+    /// The value under the key was written by this revision.
+    Unchanged(String, Revision),
+}
+
+/// An atomic set of changes with its preconditions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// All hold, or the commit fails as a whole.
+    pub preconditions: Vec<Precondition>,
+    /// Applied in order.
+    pub ops: Vec<Op>,
+}
+
+impl Commit {
+    /// An empty commit to add to.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a precondition.
+    #[must_use]
+    pub fn when(mut self, p: Precondition) -> Self {
+        self.preconditions.push(p);
+        self
+    }
+
+    /// Adds a put without expiry.
+    #[must_use]
+    pub fn put(mut self, key: impl Into<String>, value: impl Into<Bytes>) -> Self {
+        self.ops.push(Op::Put { key: key.into(), value: value.into(), expires_at: None });
+        self
+    }
+
+    /// Adds a put that expires.
+    #[must_use]
+    pub fn put_until(mut self, key: impl Into<String>, value: impl Into<Bytes>, until: Timestamp) -> Self {
+        self.ops.push(Op::Put { key: key.into(), value: value.into(), expires_at: Some(until) });
+        self
+    }
+
+    /// Adds a delete.
+    #[must_use]
+    pub fn delete(mut self, key: impl Into<String>) -> Self {
+        self.ops.push(Op::Delete { key: key.into() });
+        self
+    }
+
+    /// Adds an erasure.
+    #[must_use]
+    pub fn erase(mut self, key: impl Into<String>) -> Self {
+        self.ops.push(Op::Erase { key: key.into() });
+        self
+    }
+}
+
+/// Some records of a scan, in key order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Key and record.
+    pub records: Vec<(String, Record)>,
+    /// Whether more follow the last one.
+    pub more: bool,
+}
+
+/// Some keys of a scan, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// The keys.
+    pub keys: Vec<String>,
+    /// Whether more follow the last one.
+    pub more: bool,
+}
+
+/// One commit as the feed tells it: which keys it touched, never their values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The commit's revision.
+    pub revision: Revision,
+    /// Keys put, deleted or erased.
+    pub keys: Vec<String>,
+}
+
+/// Part of the change feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// The commits after the asked revision, oldest first, up to the limit.
+    Since(Vec<Change>),
+    /// The feed no longer reaches back that far: scan afresh.
+    Trimmed,
+}
+
+/// How an acknowledged commit survives a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// On disk before the acknowledgement.
+    Fsync,
+    /// Only in memory, for tests.
+    Volatile,
+}
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A precondition did not hold; nothing was changed.
+    #[error("precondition on {key} does not hold")]
+    Precondition {
+        /// The key it was about.
+        key: String,
+    },
+    /// A stored record cannot be read back.
+    #[error("the record under {key} is damaged: {reason}")]
+    Damaged {
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The engine failed: disk full, file locked by another process, server gone.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl StoreError {
+    /// The code a caller sees.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Precondition { .. } => ErrorCode::Conflict,
+            Self::Damaged { .. } => ErrorCode::Internal,
+            Self::Unavailable(_) => ErrorCode::StoreUnavailable,
+        }
+    }
+}
+
+/// Records in spaces, with atomic commits and a change feed.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The record under `key`, unless absent or expired.
+    async fn get(&self, space: &Space, key: &str) -> Result<Option<Record>, StoreError>;
+
+    /// Up to `limit` records whose keys begin with `prefix` and lie after `after`, in byte order of the keys.
+    async fn scan(&self, space: &Space, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError>;
+
+    /// Like [`Store::scan`], keys only: cheaper where the values are not needed.
+    async fn keys(&self, space: &Space, prefix: &str, after: Option<&str>, limit: usize) -> Result<Keys, StoreError> {
+        let page = self.scan(space, prefix, after, limit).await?;
+        Ok(Keys { keys: page.records.into_iter().map(|(key, _)| key).collect(), more: page.more })
+    }
+
+    /// Applies all of `commit` or nothing. When this returns, the change is as durable as [`Store::durability`]
+    /// says and every later read, by anyone, sees it.
+    async fn commit(&self, space: &Space, commit: Commit) -> Result<Revision, StoreError>;
+
+    /// Revision of the last commit to `space`.
+    async fn revision(&self, space: &Space) -> Result<Revision, StoreError>;
+
+    /// Commits after `after`, oldest first, at most `limit` of them.
+    async fn changes(&self, space: &Space, after: Revision, limit: usize) -> Result<Changes, StoreError>;
+
+    /// What an acknowledged commit survives.
+    fn durability(&self) -> Durability;
+
+    /// Whether the engine answers right now.
+    async fn check(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,17 @@
+//! Records with atomic commits and a change feed: the trait, the embedded redb engine and the repositories.
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod engine;
+mod redb;
+mod repo;
+
+pub use engine::{
+    Change, Changes, Commit, Durability, Keys, Op, Page, Precondition, Record, Revision, Space, Store, StoreError,
+};
+pub use redb::{RedbOptions, RedbStore};
+pub use repo::{
+    ApiKeys, Attempt, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, EnrolSubject, Enrolment,
+    Idempotency, IdempotencySlot, Jobs, Lookup, Outcome, Pepper, Removed, RepoError, StoredReply, SubjectHandle,
+    SubjectRow, Subjects, TemplateRow, Templates, Versioned, Withdrawal,
+};
