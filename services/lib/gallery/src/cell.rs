@@ -1,0 +1,177 @@
+//! One collection's place in this process: its gallery if in memory, its snapshot, and the locks that order catching
+//! up, saving and erasing. Used by `galleries.rs`.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::RwLock;
+use store::Revision;
+
+use crate::{
+    GalleryError, SubjectEntry,
+    follower::Source,
+    live::Live,
+    snapshot::{Header, Snapshots},
+};
+
+/// What the snapshot on disk holds, as far as this process knows.
+#[derive(Clone, Copy, Default)]
+pub struct Saved {
+    revision: Revision,
+    rows: usize,
+}
+
+/// One collection's place.
+pub struct Cell {
+    /// The store's side.
+    pub source: Source,
+    /// When it was last asked for, on the galleries' own clock.
+    pub used: AtomicU64,
+    /// Held while catching up.
+    pub turn: tokio::sync::Mutex<()>,
+    live: RwLock<Option<Arc<Live>>>,
+    /// Held by whoever writes or destroys the file, until that is done even if its caller has gone away.
+    saved: Arc<tokio::sync::Mutex<Saved>>,
+    /// Tells a save under way that its file holds erased rows.
+    abort: Arc<AtomicBool>,
+}
+
+impl Cell {
+    /// Nothing in memory yet.
+    pub fn new(source: Source) -> Self {
+        Self {
+            source,
+            used: AtomicU64::new(0),
+            turn: tokio::sync::Mutex::default(),
+            live: RwLock::default(),
+            saved: Arc::default(),
+            abort: Arc::default(),
+        }
+    }
+
+    /// The gallery, if in memory.
+    pub fn live(&self) -> Option<Arc<Live>> {
+        self.live.read().clone()
+    }
+
+    /// Replaces the gallery; gives back the old one.
+    pub fn set(&self, live: Option<Arc<Live>>) -> Option<Arc<Live>> {
+        std::mem::replace(&mut *self.live.write(), live)
+    }
+
+    /// After rows went away from `live`: returns when no snapshot has them and no search still reads them.
+    pub async fn let_go(&self, snapshots: Option<&Snapshots>, live: &Arc<Live>) -> Result<(), GalleryError> {
+        self.destroy_snapshot(snapshots).await?;
+        let live = Arc::clone(live);
+        blocking(move || {
+            live.erase_barrier();
+            Ok(())
+        })
+        .await
+    }
+
+    /// Overwrites and removes the snapshot, one being written too.
+    pub async fn destroy_snapshot(&self, snapshots: Option<&Snapshots>) -> Result<(), GalleryError> {
+        let Some(snapshots) = snapshots.cloned() else { return Ok(()) };
+        self.abort.store(true, Ordering::Release);
+        let mut saved = Arc::clone(&self.saved).lock_owned().await;
+        let (tenant, collection) = (self.source.tenant.clone(), self.source.collection.clone());
+        blocking(move || {
+            *saved = Saved::default();
+            snapshots.destroy(&tenant, &collection)
+        })
+        .await
+    }
+
+    /// Writes the snapshot if the gallery has grown by a tenth since the last one, or, with `always`, changed.
+    pub async fn save(
+        &self,
+        snapshots: Option<&Snapshots>,
+        live: &Arc<Live>,
+        always: bool,
+    ) -> Result<(), GalleryError> {
+        let Some(snapshots) = snapshots.cloned() else { return Ok(()) };
+        let mut saved = Arc::clone(&self.saved).lock_owned().await;
+        // Rows that went away before this are not in `live` any more.
+        self.abort.store(false, Ordering::Release);
+        let (revision, rows) = (live.revision(), live.len());
+        let due = if always { revision != saved.revision } else { rows > saved.rows + saved.rows / 10 };
+        if !due || rows == 0 {
+            return Ok(());
+        }
+        let Some(fingerprint) = self.source.fingerprint(revision).await? else { return Ok(()) };
+        let (tenant, collection) = (self.source.tenant.clone(), self.source.collection.clone());
+        let header = Header { tenant, collection, revision, fingerprint };
+        let (live, abort) = (Arc::clone(live), Arc::clone(&self.abort));
+        blocking(move || {
+            if snapshots.save(&header, &live, &abort)?.is_some() {
+                *saved = Saved { revision, rows };
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The gallery from its snapshot; `None` if there is none that can be used. A snapshot that cannot be used is
+    /// destroyed: it may hold erased rows.
+    pub async fn load(&self, snapshots: Option<&Snapshots>) -> Result<Option<Arc<Live>>, GalleryError> {
+        let Some(found) = snapshots.cloned() else { return Ok(None) };
+        match self.read(found).await? {
+            Ok(None) => Ok(None),
+            Ok(Some(live)) => {
+                let live = Arc::new(live);
+                *self.saved.lock().await = Saved { revision: live.revision(), rows: live.len() };
+                self.set(Some(Arc::clone(&live)));
+                Ok(Some(live))
+            }
+            Err(reason) => {
+                tracing::warn!(collection = %self.source.collection, %reason, "snapshot ignored");
+                self.destroy_snapshot(snapshots).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reads the snapshot; the inner error says why it cannot be used.
+    async fn read(&self, snapshots: Snapshots) -> Result<io::Result<Option<Live>>, GalleryError> {
+        let (tenant, collection) = (self.source.tenant.clone(), self.source.collection.clone());
+        let from = snapshots.clone();
+        let header = match blocking_io(move || from.header(&tenant, &collection)).await {
+            Ok(Some(header)) => header,
+            Ok(None) => return Ok(Ok(None)),
+            Err(e) => return Ok(Err(e)),
+        };
+        if self.source.fingerprint(header.revision).await? != Some(header.fingerprint) {
+            return Ok(Err(io::Error::other("too old, or of another history of the store")));
+        }
+        let subjects = self.source.subjects().await?;
+        let loaded = blocking_io(move || {
+            let live = Live::default();
+            snapshots.load(&header, |key, template| {
+                // A subject erased since has no entry; the feed will say so.
+                let subject: Option<&Arc<SubjectEntry>> = subjects.get(&key.handle);
+                let put = subject.map(|s| live.put(key, template, Arc::clone(s)));
+                put.transpose().map(|_| ()).map_err(io::Error::other)
+            })?;
+            live.advance(header.revision);
+            Ok(Some(live))
+        });
+        Ok(loaded.await)
+    }
+}
+
+/// Runs file and lock waits off the async threads.
+pub async fn blocking<T: Send + 'static>(
+    f: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, GalleryError> {
+    blocking_io(f).await.map_err(GalleryError::Snapshot)
+}
+
+async fn blocking_io<T: Send + 'static>(f: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(f).await.unwrap_or_else(|e| Err(io::Error::other(e)))
+}

@@ -1,0 +1,244 @@
+//! Who is in the index: subjects by handle and by id, their rows by face, and where those lie. Used by `flat.rs`.
+
+use std::{
+    borrow::Borrow,
+    collections::HashMap,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use domain::{FaceId, SubjectId};
+use parking_lot::RwLock;
+use store::SubjectHandle;
+
+use crate::{Query, RowKey, SubjectEntry};
+
+/// A subject as its rows refer to it.
+pub struct SubjectSlot {
+    /// Its name in the store's keys.
+    pub handle: SubjectHandle,
+    entry: RwLock<Arc<SubjectEntry>>,
+}
+
+impl SubjectSlot {
+    /// What is known of the subject now.
+    pub fn entry(&self) -> Arc<SubjectEntry> {
+        Arc::clone(&self.entry.read())
+    }
+}
+
+/// A row as blocks and candidate lists refer to it.
+pub struct RowRef {
+    /// Which face.
+    pub face_id: FaceId,
+    /// Whose.
+    pub subject: Arc<SubjectSlot>,
+}
+
+struct Subject {
+    slot: Arc<SubjectSlot>,
+    /// In order of face id, each with its place in the index.
+    rows: Vec<(Arc<RowRef>, u32)>,
+}
+
+/// Finds subjects by id without keeping the id twice.
+struct ById(Arc<SubjectEntry>);
+
+impl Borrow<SubjectId> for ById {
+    fn borrow(&self) -> &SubjectId {
+        &self.0.id
+    }
+}
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+impl Eq for ById {}
+
+/// Subjects, their rows, and the places that are free.
+#[derive(Default)]
+pub struct Directory {
+    subjects: HashMap<SubjectHandle, Subject>,
+    by_id: HashMap<ById, SubjectHandle>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+impl Directory {
+    /// Bytes of bookkeeping per row and per subject, allocator's rounding included, roughly.
+    pub const ROW_BYTES: usize = 120;
+    /// See [`Self::ROW_BYTES`].
+    pub const SUBJECT_BYTES: usize = 400;
+
+    /// Rows.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Subjects with at least one row.
+    pub fn subjects(&self) -> usize {
+        self.subjects.len()
+    }
+
+    /// Whether there is such a row.
+    pub fn contains(&self, handle: SubjectHandle, face_id: &FaceId) -> bool {
+        self.subjects.get(&handle).is_some_and(|s| position(&s.rows, face_id).is_ok())
+    }
+
+    /// What is known of a subject that has rows.
+    pub fn entry(&self, handle: SubjectHandle) -> Option<Arc<SubjectEntry>> {
+        self.subjects.get(&handle).map(|s| s.slot.entry())
+    }
+
+    /// The row's reference and place: where it was, or a free place, or the one that `fresh` makes.
+    pub fn place<E>(
+        &mut self,
+        key: &RowKey,
+        entry: &Arc<SubjectEntry>,
+        fresh: impl FnOnce(&mut Vec<u32>) -> Result<u32, E>,
+    ) -> Result<(Arc<RowRef>, u32), E> {
+        let known = self.subjects.get(&key.handle);
+        let known = known.and_then(|s| position(&s.rows, &key.face_id).ok().map(|i| s.rows[i].clone()));
+        let found = match known {
+            Some(row) => row,
+            None => {
+                let place = match self.free.pop() {
+                    Some(place) => place,
+                    None => fresh(&mut self.free)?,
+                };
+                (self.add(key, entry, place), place)
+            }
+        };
+        self.update(key.handle, Arc::clone(entry));
+        Ok(found)
+    }
+
+    fn add(&mut self, key: &RowKey, entry: &Arc<SubjectEntry>, place: u32) -> Arc<RowRef> {
+        let RowKey { handle, face_id } = key;
+        let subject = self.subjects.entry(*handle).or_insert_with(|| Subject {
+            slot: Arc::new(SubjectSlot { handle: *handle, entry: RwLock::new(Arc::clone(entry)) }),
+            rows: Vec::new(),
+        });
+        let row = Arc::new(RowRef { face_id: face_id.clone(), subject: Arc::clone(&subject.slot) });
+        let at = position(&subject.rows, face_id).unwrap_or_else(|at| at);
+        subject.rows.insert(at, (Arc::clone(&row), place));
+        self.len += 1;
+        row
+    }
+
+    /// Replaces what is known of a subject. Returns whether it has rows.
+    pub fn update(&mut self, handle: SubjectHandle, entry: Arc<SubjectEntry>) -> bool {
+        let Some(subject) = self.subjects.get(&handle) else { return false };
+        let old = std::mem::replace(&mut *subject.slot.entry.write(), Arc::clone(&entry));
+        if self.by_id.get(&old.id).is_some_and(|h| *h == handle) {
+            self.by_id.remove(&old.id);
+        }
+        self.by_id.insert(ById(entry), handle);
+        true
+    }
+
+    /// Forgets a row. Returns its place, which is not free before [`Self::release`].
+    pub fn remove(&mut self, handle: SubjectHandle, face_id: &FaceId) -> Option<u32> {
+        let subject = self.subjects.get_mut(&handle)?;
+        let at = position(&subject.rows, face_id).ok()?;
+        let (_, place) = subject.rows.remove(at);
+        self.len -= 1;
+        if subject.rows.is_empty() {
+            self.forget(handle);
+        }
+        Some(place)
+    }
+
+    /// Forgets a subject. Returns the places of its rows, which are not free before [`Self::release`].
+    pub fn remove_subject(&mut self, handle: SubjectHandle) -> Vec<u32> {
+        let Some(subject) = self.forget(handle) else { return Vec::new() };
+        self.len -= subject.rows.len();
+        subject.rows.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// Forgets all subjects, like [`Self::remove_subject`].
+    pub fn remove_all(&mut self) -> Vec<u32> {
+        let places = self.subjects.values().flat_map(|s| s.rows.iter().map(|&(_, place)| place)).collect();
+        self.subjects.clear();
+        self.by_id.clear();
+        self.len = 0;
+        places
+    }
+
+    fn forget(&mut self, handle: SubjectHandle) -> Option<Subject> {
+        let subject = self.subjects.remove(&handle)?;
+        let id = &subject.slot.entry().id;
+        if self.by_id.get(id).is_some_and(|h| *h == handle) {
+            self.by_id.remove(id);
+        }
+        Some(subject)
+    }
+
+    /// Gives places back once their bytes are overwritten.
+    pub fn release(&mut self, places: impl IntoIterator<Item = u32>) {
+        self.free.extend(places);
+    }
+
+    /// Forgets which places are free, when all places are dropped.
+    pub fn reset_places(&mut self) {
+        self.free = Vec::new();
+    }
+
+    /// Places of the rows that `query`'s filters admit, a bit each, and the number of their subjects; `None` when the
+    /// query has no filter.
+    pub fn admitted(&self, query: &Query<'_>) -> Option<(Vec<u64>, usize)> {
+        let mut admitted = Admitted::default();
+        match (query.subjects, query.filter) {
+            (None, None) => return None,
+            (Some(ids), _) => {
+                let mut ids: Vec<&SubjectId> = ids.iter().collect();
+                ids.sort_unstable();
+                ids.dedup();
+                let listed = ids.into_iter().filter_map(|id| self.by_id.get(id)).filter_map(|h| self.subjects.get(h));
+                listed.filter(|s| labelled(query, &s.slot.entry.read())).for_each(|s| admitted.add(s));
+            }
+            (None, Some(_)) => {
+                self.subjects.values().filter(|s| labelled(query, &s.slot.entry.read())).for_each(|s| admitted.add(s));
+            }
+        }
+        Some((admitted.places, admitted.subjects))
+    }
+}
+
+#[derive(Default)]
+struct Admitted {
+    places: Vec<u64>,
+    subjects: usize,
+}
+
+impl Admitted {
+    fn add(&mut self, subject: &Subject) {
+        self.subjects += 1;
+        for &(_, place) in &subject.rows {
+            let (word, bit) = (place as usize / 64, place % 64);
+            if self.places.len() <= word {
+                self.places.resize(word + 1, 0);
+            }
+            self.places[word] |= 1 << bit;
+        }
+    }
+}
+
+/// Whether `query`'s filters admit a subject.
+pub fn admits(query: &Query<'_>, subject: &SubjectEntry) -> bool {
+    labelled(query, subject) && query.subjects.is_none_or(|ids| ids.contains(&subject.id))
+}
+
+fn labelled(query: &Query<'_>, subject: &SubjectEntry) -> bool {
+    query.filter.is_none_or(|f| subject.metadata.satisfies(f))
+}
+
+fn position(rows: &[(Arc<RowRef>, u32)], face_id: &FaceId) -> Result<usize, usize> {
+    rows.binary_search_by(|(row, _)| row.face_id.cmp(face_id))
+}

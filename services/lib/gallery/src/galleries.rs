@@ -1,0 +1,294 @@
+//! All galleries of this process: gives the worker one that has caught up with the store, shares the catching up
+//! between concurrent callers, keeps memory within bounds, and writes snapshots.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use domain::{CollectionId, ContractId, TenantId};
+use parking_lot::Mutex;
+use store::{Revision, Space, Store};
+
+use crate::{
+    FlatIndex, GalleryError, Index,
+    cell::Cell,
+    follower::{Source, Step},
+    live::Live,
+    snapshot::Snapshots,
+};
+
+/// How often a gallery is read afresh because the feed was trimmed meanwhile, before the caller hears of it.
+const ATTEMPTS: usize = 3;
+
+/// Options of [`Galleries`].
+#[derive(Clone, Debug, Default)]
+pub struct GalleryOptions {
+    /// Where snapshots are kept; none without.
+    pub snapshots: Option<PathBuf>,
+    /// Memory for all galleries together, in bytes; the least recently searched are dropped beyond it. Unbounded
+    /// without. The gallery in use always stays.
+    pub max_bytes: Option<usize>,
+}
+
+/// What is in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GalleryStats {
+    /// Collections.
+    pub collections: usize,
+    /// Rows of all of them.
+    pub rows: usize,
+    /// Bytes of all of them, roughly.
+    pub bytes: usize,
+}
+
+/// A collection's gallery as one embedding contract sees it.
+pub struct CollectionGallery {
+    revision: Revision,
+    index: Arc<FlatIndex>,
+    live: Arc<Live>,
+}
+
+impl CollectionGallery {
+    /// Every change of the store up to this revision is applied; later ones may be.
+    #[must_use]
+    pub const fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The rows of the contract asked for. Follows the store as long as the gallery is in memory.
+    #[must_use]
+    pub const fn index(&self) -> &Arc<FlatIndex> {
+        &self.index
+    }
+
+    /// Rows of other contracts: enrolled with another model and not comparable with this contract's probes.
+    #[must_use]
+    pub fn other_contract_rows(&self) -> usize {
+        self.live.len().saturating_sub(self.index.len())
+    }
+}
+
+/// All galleries of this process.
+pub struct Galleries {
+    store: Arc<dyn Store>,
+    snapshots: Option<Snapshots>,
+    max_bytes: Option<usize>,
+    cells: Mutex<HashMap<Space, Arc<Cell>>>,
+    clock: AtomicU64,
+}
+
+impl Galleries {
+    /// Galleries on `store`; nothing is read before the first call.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, options: GalleryOptions) -> Self {
+        Self {
+            store,
+            snapshots: options.snapshots.map(Snapshots::new),
+            max_bytes: options.max_bytes,
+            cells: Mutex::default(),
+            clock: AtomicU64::new(0),
+        }
+    }
+
+    /// The collection's gallery, caught up with the store's present revision: what was acknowledged before this call
+    /// is found, what was erased before it is not. May be cancelled at any point.
+    ///
+    /// # Errors
+    /// [`GalleryError::CollectionNotFound`]; [`GalleryError::Snapshot`] when erased rows cannot be destroyed; the
+    /// store's.
+    pub async fn current(
+        &self,
+        tenant: &TenantId,
+        collection: &CollectionId,
+        contract: ContractId,
+    ) -> Result<Arc<CollectionGallery>, GalleryError> {
+        let cell = self.cell(tenant, collection);
+        cell.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let wanted = cell.source.revision().await?;
+        let live = match cell.live() {
+            Some(live) if live.revision() == wanted => live,
+            _ => self.catch_up(&cell).await?,
+        };
+        let revision = live.revision();
+        Ok(Arc::new(CollectionGallery { revision, index: live.index(contract), live }))
+    }
+
+    /// What is in memory.
+    #[must_use]
+    pub fn stats(&self) -> GalleryStats {
+        let live: Vec<Arc<Live>> = self.cells().iter().filter_map(|c| c.live()).collect();
+        GalleryStats {
+            collections: live.len(),
+            rows: live.iter().map(|l| l.len()).sum(),
+            bytes: live.iter().map(|l| l.bytes()).sum(),
+        }
+    }
+
+    /// To be called now and then: applies what the store has erased since to galleries nobody searches and to
+    /// snapshots not loaded, and writes the snapshots of galleries that have grown by a tenth. Goes on past a
+    /// collection that fails.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub async fn maintain(&self) -> Result<(), GalleryError> {
+        let mut done = Ok(());
+        for cell in self.cells().into_iter().filter(|c| c.live().is_some()) {
+            let result = match self.catch_up(&cell).await {
+                Ok(live) => cell.save(self.snapshots.as_ref(), &live, false).await,
+                Err(GalleryError::CollectionNotFound(_)) => Ok(()),
+                Err(e) => Err(e),
+            };
+            done = done.and(result);
+        }
+        done.and(self.sweep().await)
+    }
+
+    /// Writes the snapshots of all galleries that have changed. To be called once, when the process ends.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub async fn save_all(&self) -> Result<(), GalleryError> {
+        let mut done = Ok(());
+        for cell in self.cells() {
+            if let Some(live) = cell.live() {
+                done = done.and(cell.save(self.snapshots.as_ref(), &live, true).await);
+            }
+        }
+        done
+    }
+
+    /// Destroys snapshots that hold rows erased since and that nobody has loaded.
+    async fn sweep(&self) -> Result<(), GalleryError> {
+        let Some(snapshots) = self.snapshots.clone() else { return Ok(()) };
+        let headers = crate::cell::blocking(move || snapshots.sweep()).await?;
+        for header in headers {
+            let cell = self.cell(&header.tenant, &header.collection);
+            let _turn = cell.turn.lock().await;
+            if cell.live().is_some() {
+                continue;
+            }
+            let exists = cell.source.exists().await?;
+            let ours = cell.source.fingerprint(header.revision).await? == Some(header.fingerprint);
+            if !exists || !ours || cell.source.erased_since(header.revision).await? {
+                cell.destroy_snapshot(self.snapshots.as_ref()).await?;
+            }
+            if !exists {
+                self.forget(&cell);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies everything the store has. One caller at a time per collection; the others find it done.
+    async fn catch_up(&self, cell: &Arc<Cell>) -> Result<Arc<Live>, GalleryError> {
+        let _turn = cell.turn.lock().await;
+        let wanted = cell.source.revision().await?;
+        let mut live = match cell.live() {
+            Some(live) if live.revision() <= wanted => live,
+            Some(_) => {
+                tracing::warn!(collection = %cell.source.collection, "the store went back in time; reading it afresh");
+                self.rescan(cell).await?
+            }
+            None => self.start(cell).await?,
+        };
+        for _ in 0..ATTEMPTS {
+            match self.follow(cell, &live, wanted).await? {
+                Some(Step::Gone) => return Err(self.gone(cell).await?),
+                Some(_) => live = self.rescan(cell).await?,
+                None => {
+                    self.evict(cell);
+                    return Ok(live);
+                }
+            }
+        }
+        Err(GalleryError::Behind)
+    }
+
+    /// Follows the feed up to `wanted`; gives the step it could not take.
+    async fn follow(&self, cell: &Cell, live: &Arc<Live>, wanted: Revision) -> Result<Option<Step>, GalleryError> {
+        while live.revision() < wanted {
+            match cell.source.step(live).await? {
+                Step::Applied { revision, erased } => {
+                    if erased {
+                        cell.let_go(self.snapshots.as_ref(), live).await?;
+                    }
+                    live.advance(revision);
+                }
+                other => return Ok(Some(other)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// A gallery that is not in memory yet: from its snapshot if that is good, else by a scan.
+    async fn start(&self, cell: &Arc<Cell>) -> Result<Arc<Live>, GalleryError> {
+        if !cell.source.exists().await? {
+            return Err(self.gone(cell).await?);
+        }
+        match cell.load(self.snapshots.as_ref()).await? {
+            Some(live) => Ok(live),
+            None => self.rescan(cell).await,
+        }
+    }
+
+    async fn rescan(&self, cell: &Arc<Cell>) -> Result<Arc<Live>, GalleryError> {
+        cell.destroy_snapshot(self.snapshots.as_ref()).await?;
+        if !cell.source.exists().await? {
+            return Err(self.gone(cell).await?);
+        }
+        let live = Arc::new(cell.source.scan().await?);
+        cell.set(Some(Arc::clone(&live)));
+        Ok(live)
+    }
+
+    /// Lets go of a collection that is not there; gives the error that says so.
+    async fn gone(&self, cell: &Arc<Cell>) -> Result<GalleryError, GalleryError> {
+        if let Some(live) = cell.live() {
+            live.clear();
+            cell.let_go(self.snapshots.as_ref(), &live).await?;
+        } else {
+            cell.destroy_snapshot(self.snapshots.as_ref()).await?;
+        }
+        cell.set(None);
+        self.forget(cell);
+        Ok(GalleryError::CollectionNotFound(cell.source.collection.clone()))
+    }
+
+    /// Drops the least recently searched galleries until the rest fits.
+    fn evict(&self, keep: &Arc<Cell>) {
+        let Some(max) = self.max_bytes else { return };
+        let mut cells = self.cells();
+        cells.sort_by_key(|c| c.used.load(Ordering::Relaxed));
+        let size = |c: &Arc<Cell>| c.live().map_or(0, |l| l.bytes());
+        let mut total: usize = cells.iter().map(size).sum();
+        for cell in cells.iter().filter(|c| !Arc::ptr_eq(c, keep)) {
+            if total <= max {
+                break;
+            }
+            total = total.saturating_sub(size(cell));
+            // Overwriting and freeing a large gallery takes a while.
+            let live = cell.set(None);
+            tokio::task::spawn_blocking(move || drop(live));
+        }
+    }
+
+    fn cell(&self, tenant: &TenantId, collection: &CollectionId) -> Arc<Cell> {
+        let space = Space::collection(tenant, collection);
+        let mut cells = self.cells.lock();
+        let new = || Arc::new(Cell::new(Source::new(&self.store, tenant, collection)));
+        Arc::clone(cells.entry(space).or_insert_with(new))
+    }
+
+    fn cells(&self) -> Vec<Arc<Cell>> {
+        self.cells.lock().values().map(Arc::clone).collect()
+    }
+
+    fn forget(&self, cell: &Arc<Cell>) {
+        self.cells.lock().retain(|_, c| !Arc::ptr_eq(c, cell));
+    }
+}

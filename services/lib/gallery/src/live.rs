@@ -1,0 +1,111 @@
+//! The gallery of one collection in memory: an index per embedding contract, and up to which revision of the store it
+//! is true. Changed by the follower, filled by snapshots, searched by the worker.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use domain::{ContractId, Template};
+use parking_lot::RwLock;
+use store::{Revision, SubjectHandle};
+
+use crate::{FlatIndex, GalleryError, Index, Row, RowKey, SubjectEntry};
+
+/// Indexes of one collection.
+#[derive(Default)]
+pub struct Live {
+    revision: AtomicU64,
+    indexes: RwLock<HashMap<ContractId, Arc<FlatIndex>>>,
+}
+
+impl Live {
+    /// Up to which commit this is true; later ones may show already.
+    pub fn revision(&self) -> Revision {
+        Revision(self.revision.load(Ordering::Acquire))
+    }
+
+    /// Declares the changes up to `revision` applied.
+    pub fn advance(&self, revision: Revision) {
+        self.revision.fetch_max(revision.0, Ordering::AcqRel);
+    }
+
+    /// The index of one contract, empty if no row of it came yet.
+    pub fn index(&self, contract: ContractId) -> Arc<FlatIndex> {
+        if let Some(index) = self.indexes.read().get(&contract) {
+            return Arc::clone(index);
+        }
+        let mut indexes = self.indexes.write();
+        Arc::clone(indexes.entry(contract).or_insert_with(|| Arc::new(FlatIndex::new(contract))))
+    }
+
+    /// All indexes that have or had rows.
+    pub fn indexes(&self) -> Vec<Arc<FlatIndex>> {
+        self.indexes.read().values().map(Arc::clone).collect()
+    }
+
+    /// Puts a row into its contract's index and out of any other's. Returns whether it replaced one.
+    pub fn put(&self, key: RowKey, template: &Template, subject: Arc<SubjectEntry>) -> Result<bool, GalleryError> {
+        let contract = template.contract();
+        let index = self.index(contract);
+        let mut replaced = index.contains(&key);
+        index.upsert(&[Row { key: key.clone(), template, subject }])?;
+        for other in self.indexes().iter().filter(|i| i.contract() != contract) {
+            replaced |= other.delete(std::slice::from_ref(&key)) > 0;
+        }
+        Ok(replaced)
+    }
+
+    /// Removes a row wherever it is.
+    pub fn delete(&self, key: &RowKey) {
+        for index in self.indexes() {
+            index.delete(std::slice::from_ref(key));
+        }
+    }
+
+    /// Removes a subject's rows wherever they are.
+    pub fn delete_subject(&self, handle: SubjectHandle) {
+        for index in self.indexes() {
+            index.delete_subject(handle);
+        }
+    }
+
+    /// Removes every row.
+    pub fn clear(&self) {
+        for index in self.indexes() {
+            index.clear();
+        }
+    }
+
+    /// Replaces what is known of a subject.
+    pub fn update_subject(&self, handle: SubjectHandle, subject: &Arc<SubjectEntry>) {
+        for index in self.indexes() {
+            index.update_subject(handle, Arc::clone(subject));
+        }
+    }
+
+    /// What is known of a subject that has rows.
+    pub fn subject(&self, handle: SubjectHandle) -> Option<Arc<SubjectEntry>> {
+        self.indexes.read().values().find_map(|i| i.subject(handle))
+    }
+
+    /// Returns when no search still reads a row deleted before. Blocks.
+    pub fn erase_barrier(&self) {
+        for index in self.indexes() {
+            index.erase_barrier();
+        }
+    }
+
+    /// Rows of all contracts.
+    pub fn len(&self) -> usize {
+        self.indexes.read().values().map(|i| i.len()).sum()
+    }
+
+    /// Memory held, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.indexes.read().values().map(|i| i.bytes()).sum()
+    }
+}

@@ -1,0 +1,226 @@
+//! Snapshots: a restart starts from one, a bad one is ignored, and erased rows do not survive in one.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+mod common;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use common::{enrolled::*, *};
+use store::{Changes, Commit, Durability, Page, Record, Revision, Space, Store, StoreError};
+use visavis_gallery::{Galleries, GalleryOptions};
+
+const KEPT: u64 = 10_000;
+
+/// Passes everything on and counts the pages of templates read.
+struct Counting {
+    store: Arc<dyn Store>,
+    pages: AtomicUsize,
+}
+
+#[async_trait]
+impl Store for Counting {
+    async fn get(&self, space: &Space, key: &str) -> Result<Option<Record>, StoreError> {
+        self.store.get(space, key).await
+    }
+    async fn scan(&self, space: &Space, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        self.pages.fetch_add(usize::from(prefix == "v/"), Ordering::SeqCst);
+        self.store.scan(space, prefix, after, limit).await
+    }
+    async fn commit(&self, space: &Space, commit: Commit) -> Result<Revision, StoreError> {
+        self.store.commit(space, commit).await
+    }
+    async fn revision(&self, space: &Space) -> Result<Revision, StoreError> {
+        self.store.revision(space).await
+    }
+    async fn changes(&self, space: &Space, after: Revision, limit: usize) -> Result<Changes, StoreError> {
+        self.store.changes(space, after, limit).await
+    }
+    fn durability(&self) -> Durability {
+        self.store.durability()
+    }
+    async fn check(&self) -> Result<(), StoreError> {
+        self.store.check().await
+    }
+}
+
+fn galleries(e: &Enrolled, dir: &Path) -> Galleries {
+    Galleries::new(Arc::clone(&e.store), GalleryOptions { snapshots: Some(dir.join("snapshots")), max_bytes: None })
+}
+
+/// Galleries as after a restart, and how many pages of templates they read from the store to find `seed`.
+async fn restarted(e: &Enrolled, dir: &Path, seed: u64) -> (Vec<domain::FaceId>, usize) {
+    let counting = Arc::new(Counting { store: Arc::clone(&e.store), pages: AtomicUsize::new(0) });
+    let options = GalleryOptions { snapshots: Some(dir.join("snapshots")), max_bytes: None };
+    let g = Galleries::new(Arc::clone(&counting) as Arc<dyn Store>, options);
+    (e.faces(&g, seed).await, counting.pages.load(Ordering::SeqCst))
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir.join("snapshots")) else { return Vec::new() };
+    entries.map(|e| e.unwrap().path()).collect()
+}
+
+/// Whether any file holds the template of `seed`.
+fn on_disk(dir: &Path, seed: u64) -> bool {
+    let needle = template(1, seed, DIM).to_bytes()[16..32].to_vec();
+    files(dir).iter().any(|f| fs::read(f).unwrap().windows(16).any(|w| w == needle))
+}
+
+/// Ten subjects, subject n looking like n, and a snapshot of them.
+async fn saved(dir: &Path, feed_kept: u64) -> Enrolled {
+    let e = Enrolled::new(&open(dir, feed_kept), "staff").await;
+    for n in 0..10u16 {
+        e.enrol(n, u32::from(n), u64::from(n)).await;
+    }
+    let g = galleries(&e, dir);
+    assert_eq!(e.faces(&g, 3).await, [face_id(3)]);
+    g.save_all().await.unwrap();
+    assert_eq!(files(dir).len(), 1);
+    e
+}
+
+#[tokio::test]
+async fn a_restart_reads_the_snapshot_and_then_the_feed() {
+    let dir = tempfile::tempdir().unwrap();
+    let e = saved(dir.path(), KEPT).await;
+    assert_eq!(restarted(&e, dir.path(), 3).await, (vec![face_id(3)], 0));
+    e.enrol(20, 20, 20).await;
+    e.label(3, &[("site", "north")]).await;
+    assert_eq!(restarted(&e, dir.path(), 20).await, (vec![face_id(20)], 0));
+    let found = e.find(&galleries(&e, dir.path()), 3).await.unwrap();
+    assert_eq!(found[0].subject.metadata, metadata(&[("site", "north")]));
+    #[cfg(unix)]
+    for file in files(dir.path()) {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_is_ignored_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let e = saved(dir.path(), KEPT).await;
+    let file = files(dir.path()).remove(0);
+    let good = fs::read(&file).unwrap();
+    let flip = |at: usize| {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let middle = good.len() / 2;
+    let damaged: Vec<Vec<u8>> =
+        [0, 7, 8, 20, 49, 60, middle, middle + 1, good.len() - 40, good.len() - 1].into_iter().map(flip).collect();
+    let cut = [0, 5, 50, middle, good.len() - 1].into_iter().map(|n| good[..n].to_vec());
+    for bytes in damaged.into_iter().chain(cut) {
+        fs::write(&file, bytes).unwrap();
+        assert_eq!(restarted(&e, dir.path(), 3).await, (vec![face_id(3)], 1));
+        assert!(files(dir.path()).is_empty());
+    }
+    fs::write(&file, good).unwrap();
+    assert_eq!(restarted(&e, dir.path(), 3).await, (vec![face_id(3)], 0), "undamaged it is good");
+}
+
+#[tokio::test]
+async fn a_snapshot_older_than_the_feed_is_ignored_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let e = saved(dir.path(), 3).await;
+    for n in 20..30u16 {
+        e.enrol(n, u32::from(n), u64::from(n)).await;
+    }
+    assert_eq!(restarted(&e, dir.path(), 25).await, (vec![face_id(25)], 1));
+    assert!(files(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_snapshot_of_another_history_of_the_store_is_ignored() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    saved(dir.path(), KEPT).await;
+    // The same number of commits and more, to a collection of the same name, of other people.
+    let e = Enrolled::new(&open(other.path(), KEPT), "staff").await;
+    for n in 0..12u16 {
+        e.enrol(n, 100 + u32::from(n), 100 + u64::from(n)).await;
+    }
+    fs::create_dir(other.path().join("snapshots")).unwrap();
+    let file = files(dir.path()).remove(0);
+    fs::copy(&file, other.path().join("snapshots").join(file.file_name().unwrap())).unwrap();
+    assert_eq!(restarted(&e, other.path(), 3).await, (vec![], 1));
+}
+
+#[tokio::test]
+async fn an_erasure_takes_the_snapshot_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let e = saved(dir.path(), KEPT).await;
+    let g = galleries(&e, dir.path());
+    e.faces(&g, 3).await;
+    assert!(on_disk(dir.path(), 3) && on_disk(dir.path(), 4), "the search for bytes finds rows that are there");
+    // Another name for the same bytes shows that they were overwritten before they were unlinked.
+    let witness = dir.path().join("witness");
+    fs::hard_link(&files(dir.path())[0], &witness).unwrap();
+    e.delete_face(3, 3).await;
+    assert!(e.faces(&g, 3).await.is_empty());
+    assert!(files(dir.path()).is_empty());
+    assert!(fs::read(&witness).unwrap().iter().all(|b| *b == 0));
+    g.maintain().await.unwrap();
+    assert!(on_disk(dir.path(), 4) && !on_disk(dir.path(), 3));
+    e.delete_subject(4).await;
+    assert!(e.faces(&g, 4).await.is_empty());
+    assert!(!on_disk(dir.path(), 4));
+    g.save_all().await.unwrap();
+    e.delete_collection().await;
+    e.find(&g, 5).await.unwrap_err();
+    assert!(files(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn upkeep_erases_from_snapshots_nobody_has_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let e = saved(dir.path(), KEPT).await;
+    let g = galleries(&e, dir.path());
+    g.maintain().await.unwrap();
+    assert_eq!(files(dir.path()).len(), 1, "nothing was erased");
+    e.delete_subject(3).await;
+    g.maintain().await.unwrap();
+    assert!(files(dir.path()).is_empty());
+    assert!(e.faces(&g, 3).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn saving_beside_erasures_never_leaves_an_erased_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let e = Arc::new(saved(dir.path(), KEPT).await);
+    let g = Arc::new(galleries(&e, dir.path()));
+    for n in 100..300u16 {
+        e.enrol(n, u32::from(n), u64::from(n)).await;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let saver = tokio::spawn({
+        let (g, stop) = (Arc::clone(&g), Arc::clone(&stop));
+        async move {
+            while !stop.load(Ordering::SeqCst) {
+                g.save_all().await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    for n in 100..140u16 {
+        e.delete_subject(n).await;
+        assert!(e.faces(&g, u64::from(n)).await.is_empty());
+        // A file under way may come and go while it is looked for; none may hold the row.
+        let needle = template(1, u64::from(n), DIM).to_bytes()[16..32].to_vec();
+        for file in files(dir.path()) {
+            let Ok(bytes) = fs::read(file) else { continue };
+            assert!(!bytes.windows(16).any(|w| w == needle), "row {n} is still in a snapshot");
+        }
+    }
+    stop.store(true, Ordering::SeqCst);
+    saver.await.unwrap();
+    assert!((100..140).all(|n| !on_disk(dir.path(), n)) && e.faces(&g, 200).await == [face_id(200)]);
+}
