@@ -1,0 +1,20 @@
+//! The job protocol: gateways put jobs on lanes and wait for replies, workers take, answer and acknowledge them.
+//! [`Queue`] and [`Consumer`] are what the roles use; an [`Engine`] moves the bytes.
+
+mod consumer;
+mod delivery;
+mod engine;
+mod error;
+mod memory;
+mod options;
+mod producer;
+mod rejection;
+
+pub use consumer::Consumer;
+pub use delivery::Delivery;
+pub use engine::{Attempt, DeadLetter, Depth, Engine, Entry, EntryId, Limit, Receipt, ReplyStream};
+pub use error::QueueError;
+pub use memory::{MemoryEngine, MemoryOptions};
+pub use options::{ConsumerOptions, Timing};
+pub use producer::{Queue, Replies};
+pub use rejection::{OnRejected, Rejection};
