@@ -177,7 +177,9 @@ impl Template {
         if self.contract != other.contract || self.values.len() != other.values.len() {
             return None;
         }
-        Some(self.to_f32().iter().zip(other.to_f32()).map(|(a, b)| a * b).sum())
+        let cosine: f32 = self.to_f32().iter().zip(other.to_f32()).map(|(a, b)| a * b).sum();
+        // Half precision leaves the length of a vector a little off one.
+        Some(cosine.clamp(-1.0, 1.0))
     }
 }
 
@@ -246,7 +248,8 @@ mod tests {
             prop_assume!(v.iter().any(|x| x.abs() > 1e-3));
             let t = Template::from_embedding(contract(3), &v).unwrap();
             prop_assert_eq!(&Template::from_bytes(&t.to_bytes()).unwrap(), &t);
-            prop_assert!((t.score(&t).unwrap() - 1.0).abs() < 2e-3);
+            let own = t.score(&t).unwrap();
+            prop_assert!(own <= 1.0 && own > 0.998, "{}", own);
         }
     }
 }

@@ -5,7 +5,7 @@ mod codec;
 mod convert;
 
 /// Generated from `proto/visavis/v1`.
-#[expect(missing_docs, clippy::doc_markdown, reason = "generated; the .proto files carry the documentation")]
+#[expect(missing_docs, clippy::large_enum_variant, reason = "generated; the .proto files carry the documentation")]
 pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/visavis.v1.rs"));
 }

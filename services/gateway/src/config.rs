@@ -1,0 +1,109 @@
+//! What the gateway can be told: addresses, certificate files, limits, deadlines. Built by the binary from its
+//! layered settings; this crate reads no files but the certificate's and no environment.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Settings of one gateway.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Certificate and key.
+    pub tls: TlsConfig,
+    /// Size limits.
+    pub limits: Limits,
+    /// Time limits.
+    pub times: Times,
+}
+
+/// Certificate and private key, both PEM. Made self-signed when neither file exists.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// Certificate chain, leaf first.
+    pub cert: PathBuf,
+    /// Private key; written with mode 0600.
+    pub key: PathBuf,
+    /// Further names and addresses for a certificate made here, beside localhost, the listen address and the
+    /// machine's name.
+    pub extra_names: Vec<String>,
+    /// Also speak TLS 1.2. Off unless asked for.
+    pub allow_tls12: bool,
+    /// How often the files are looked at for a renewed certificate.
+    pub reload_every: Duration,
+}
+
+/// Size limits of what comes in and of how much at once.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of one encoded image.
+    pub image_bytes: usize,
+    /// Bytes of one request's body where images are taken.
+    pub request_bytes: usize,
+    /// Bytes of one request's body elsewhere.
+    pub json_bytes: usize,
+    /// Images in one request.
+    pub max_images: usize,
+    /// Requests worked on at once.
+    pub in_flight: usize,
+    /// Bytes of request bodies held at once, over all requests.
+    pub buffered_bytes: usize,
+    /// Jobs waiting on a lane above which new ones are refused.
+    pub queue_depth: u64,
+}
+
+/// Time limits.
+#[derive(Clone, Debug)]
+pub struct Times {
+    /// Deadline of a request that names none.
+    pub deadline: Duration,
+    /// Longest deadline a request may name.
+    pub max_deadline: Duration,
+    /// Longest time for a request's body to arrive.
+    pub body: Duration,
+    /// Deadline of a job that nobody waits for.
+    pub job_deadline: Duration,
+    /// How long a job's record and result are kept.
+    pub job_kept: Duration,
+    /// How long an idempotency key is remembered.
+    pub idempotency: Duration,
+    /// How long requests in flight may take after a shutdown began.
+    pub drain: Duration,
+}
+
+impl GatewayConfig {
+    /// Documented defaults, with the certificate at `cert` and `key`.
+    #[must_use]
+    pub fn new(listen: SocketAddr, cert: PathBuf, key: PathBuf) -> Self {
+        let tls =
+            TlsConfig { cert, key, extra_names: Vec::new(), allow_tls12: false, reload_every: Duration::from_secs(10) };
+        Self { listen, tls, limits: Limits::default(), times: Times::default() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            image_bytes: 10 << 20,
+            request_bytes: 64 << 20,
+            json_bytes: 1 << 20,
+            max_images: 64,
+            in_flight: 512,
+            buffered_bytes: 1 << 30,
+            queue_depth: 1024,
+        }
+    }
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(10),
+            max_deadline: Duration::from_secs(60),
+            body: Duration::from_secs(60),
+            job_deadline: Duration::from_secs(15 * 60),
+            job_kept: Duration::from_secs(24 * 3600),
+            idempotency: Duration::from_secs(24 * 3600),
+            drain: Duration::from_secs(25),
+        }
+    }
+}

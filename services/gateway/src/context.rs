@@ -1,0 +1,155 @@
+//! What a request brings beside its body: its id, its deadline, how long the caller wants to wait, its trace.
+//! Read once by the edge, handed to handlers as a [`Call`].
+
+use std::time::Duration;
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, HeaderName, request::Parts},
+};
+use domain::{ErrorCode, JobId, Principal, Problem, RequestId};
+
+use crate::{config::Times, problem::ApiProblem, state::App};
+
+/// The request's name in answers and logs.
+pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How the caller wants to be answered (RFC 7240).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Prefer {
+    /// Answer 202 instead of waiting.
+    pub respond_async: bool,
+    /// Wait this long, then answer 202.
+    pub wait: Option<Duration>,
+}
+
+/// Everything about a request but its body and path.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    /// Its name.
+    pub request_id: RequestId,
+    /// Who calls.
+    pub principal: Principal,
+    /// Time from the end of the body to the answer; `None` when the caller named none.
+    pub deadline: Option<Duration>,
+    /// How to answer.
+    pub prefer: Prefer,
+    /// W3C trace context, empty if none.
+    pub traceparent: String,
+    /// Id for the job this request may start; the same again when a broken-off request is repeated.
+    pub job: JobId,
+    /// The caller may repeat the request and must then find this job's effect: it is never cancelled.
+    pub repeatable: bool,
+}
+
+impl Call {
+    /// An id for something this request makes and the caller did not name: the same one when it is repeated.
+    pub fn fresh<T: std::str::FromStr>(&self, generate: impl FnOnce() -> T) -> T {
+        let again = self.repeatable.then(|| self.job.as_str().parse().ok()).flatten();
+        again.unwrap_or_else(generate)
+    }
+}
+
+/// The job id that an idempotency key has been given before.
+#[derive(Clone, Debug)]
+pub(crate) struct JobHint(pub JobId);
+
+impl FromRequestParts<App> for Call {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiProblem> {
+        let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(RequestId::generate);
+        // Every route with a handler that takes a call requires a scope, so the edge has put the principal here.
+        let principal = parts.extensions.get::<Principal>().cloned();
+        let principal = principal.ok_or_else(|| ApiProblem::new(ErrorCode::Internal, "no principal on this route"))?;
+        let hint = parts.extensions.get::<JobHint>().map(|h| h.0.clone());
+        Ok(Self {
+            request_id,
+            principal,
+            deadline: deadline(&parts.headers, &app.config.times)?,
+            prefer: prefer(&parts.headers)?,
+            traceparent: traceparent(&parts.headers),
+            repeatable: hint.is_some(),
+            job: hint.unwrap_or_else(JobId::generate),
+        })
+    }
+}
+
+/// The caller's id for the request if it is one, else a fresh one.
+pub(crate) fn request_id(headers: &HeaderMap) -> RequestId {
+    let given = headers.get(&REQUEST_ID).and_then(|v| v.to_str().ok()).and_then(|s| RequestId::new(s).ok());
+    given.unwrap_or_else(RequestId::generate)
+}
+
+fn deadline(headers: &HeaderMap, times: &Times) -> Result<Option<Duration>, Problem> {
+    let Some(value) = headers.get("x-deadline-ms") else { return Ok(None) };
+    let ms = value.to_str().ok().and_then(|s| s.trim().parse::<u64>().ok()).filter(|ms| *ms > 0);
+    let ms = ms.ok_or_else(|| Problem::invalid("x-deadline-ms", "must be a whole number of milliseconds above 0"))?;
+    Ok(Some(Duration::from_millis(ms).min(times.max_deadline)))
+}
+
+fn prefer(headers: &HeaderMap) -> Result<Prefer, Problem> {
+    let mut prefer = Prefer::default();
+    let values = headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok());
+    for item in values.flat_map(|v| v.split([',', ';'])) {
+        let (name, value) = item.split_once('=').unwrap_or((item, ""));
+        match (name.trim().to_ascii_lowercase().as_str(), value.trim().trim_matches('"')) {
+            ("respond-async", _) => prefer.respond_async = true,
+            ("wait", n) => {
+                let seconds = n.parse::<u32>().map_err(|_| Problem::invalid("prefer", "wait must be whole seconds"))?;
+                prefer.wait = Some(Duration::from_secs(seconds.into()));
+            }
+            // Preferences that are not known are ignored, as RFC 7240 says.
+            _ => {}
+        }
+    }
+    Ok(prefer)
+}
+
+/// The header if it has the form of the W3C recommendation, else nothing: it travels on.
+fn traceparent(headers: &HeaderMap) -> String {
+    let Some(text) = headers.get("traceparent").and_then(|v| v.to_str().ok()) else { return String::new() };
+    let shape: Vec<usize> = text.split('-').map(str::len).collect();
+    let fine = shape == [2, 32, 16, 2] && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
+    if fine { text.to_owned() } else { String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &'static str) -> HeaderMap {
+        [(HeaderName::from_static(name), value.parse().unwrap())].into_iter().collect()
+    }
+
+    #[test]
+    fn deadlines_are_capped_and_nonsense_is_refused() {
+        let t = Times::default();
+        assert_eq!(deadline(&HeaderMap::new(), &t), Ok(None));
+        assert_eq!(deadline(&headers("x-deadline-ms", "250"), &t), Ok(Some(Duration::from_millis(250))));
+        assert_eq!(deadline(&headers("x-deadline-ms", "9999999"), &t), Ok(Some(t.max_deadline)));
+        for bad in ["0", "-1", "soon", "1.5", ""] {
+            assert!(deadline(&headers("x-deadline-ms", bad), &t).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn preferences_come_in_any_order_and_unknown_ones_are_ignored() {
+        let p = prefer(&headers("prefer", "handling=strict, respond-async; wait=2")).unwrap();
+        assert_eq!(p, Prefer { respond_async: true, wait: Some(Duration::from_secs(2)) });
+        assert!(prefer(&headers("prefer", "wait=soon")).is_err());
+    }
+
+    #[test]
+    fn only_well_formed_trace_context_travels_on() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(traceparent(&headers("traceparent", good)), good);
+        assert_eq!(traceparent(&headers("traceparent", "00-xyz")), "");
+    }
+
+    #[test]
+    fn a_request_id_outside_the_alphabet_is_replaced() {
+        assert_eq!(request_id(&headers("x-request-id", "abc-1")).as_str(), "abc-1");
+        assert_ne!(request_id(&headers("x-request-id", "a b")).as_str(), "a b");
+    }
+}

@@ -1,0 +1,127 @@
+//! The path of every request around its handler: name it, find who calls, admit it, read its body, honour its
+//! idempotency key; then measure, log and finish the answer. A panic becomes `500 internal`.
+
+mod body;
+mod idempotency;
+
+use std::{panic::AssertUnwindSafe, time::Instant};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use domain::{ErrorCode, KeyId, RequestId, Timestamp};
+use futures::FutureExt;
+
+pub(crate) use idempotency::{StoredAs, Unstorable};
+
+use crate::{
+    auth,
+    context::{REQUEST_ID, request_id},
+    metrics::Gauged,
+    openapi::Rule,
+    problem::{self, ApiProblem, Result},
+    state::App,
+};
+
+/// The outermost layer.
+pub(crate) async fn edge(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let _counted = Gauged::new(&app.metrics.in_flight);
+    let seen = Seen::of(&request);
+    request.extensions_mut().insert(seen.request_id.clone());
+    let rule = app.rules.find(&seen.route, &seen.method);
+    let (key, answer) = match authorise(&app, rule, &mut request).await {
+        Ok(key) => {
+            let handled = AssertUnwindSafe(through(&app, rule, request, next)).catch_unwind().await;
+            (key, handled.unwrap_or_else(|_| Err(defect())))
+        }
+        Err(refusal) => (None, Err(refusal)),
+    };
+    let response = answer.unwrap_or_else(IntoResponse::into_response);
+    seen.finish(&app, key.as_ref(), response)
+}
+
+fn defect() -> ApiProblem {
+    ApiProblem::new(ErrorCode::Internal, "a defect of the service; the log holds the details")
+}
+
+/// Checks the credential before anything else is looked at. Public operations need none.
+async fn authorise(app: &App, rule: Option<&Rule>, request: &mut Request) -> Result<Option<KeyId>> {
+    let Some(scope) = rule.and_then(|r| r.scope) else { return Ok(None) };
+    let principal = auth::authenticate(&app.keys, request.headers(), Timestamp::now()).await?;
+    auth::require(&principal, scope)?;
+    let key = principal.key.clone();
+    request.extensions_mut().insert(principal);
+    Ok(Some(key))
+}
+
+/// Admission, body, idempotency, handler. Public operations go straight through.
+async fn through(app: &App, rule: Option<&Rule>, request: Request, next: Next) -> Result<Response> {
+    let Some(rule) = rule else { return unruled(app, request, next).await };
+    if rule.scope.is_none() {
+        return Ok(next.run(request).await);
+    }
+    let limit = if rule.takes_images { app.config.limits.request_bytes } else { app.config.limits.json_bytes };
+    let expected = body::expected(&request, limit)?;
+    let admitted = app.admission.admit(expected)?;
+    if rule.takes_images {
+        app.admission.look(&app.queue).await?;
+    }
+    let request = body::read(request, limit, app.config.times.body).await?;
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD);
+    if safe || !request.headers().contains_key(idempotency::HEADER) {
+        return Ok(next.run(request).await);
+    }
+    idempotency::around(app, request, next, admitted).await
+}
+
+/// No operation: the path is unknown, or known with other methods.
+async fn unruled(app: &App, request: Request, next: Next) -> Result<Response> {
+    let route = request.extensions().get::<MatchedPath>().map(|p| p.as_str().to_owned());
+    let response = next.run(request).await;
+    match route.map(|r| app.rules.methods(&r)) {
+        Some(methods) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
+            Err(ApiProblem::new(ErrorCode::MethodNotAllowed, format!("this path takes {methods}")))
+        }
+        _ => Ok(response),
+    }
+}
+
+/// What is remembered of a request until its answer is there.
+struct Seen {
+    request_id: RequestId,
+    route: String,
+    method: Method,
+    began: Instant,
+}
+
+impl Seen {
+    fn of(request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
+        Self {
+            request_id: request_id(request.headers()),
+            route: route.to_owned(),
+            method: request.method().clone(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Body of a problem, common headers, numbers and one line in the log.
+    fn finish(self, app: &App, key: Option<&KeyId>, response: Response) -> Response {
+        let mut response = problem::finish(response, &self.request_id);
+        let headers = response.headers_mut();
+        if let Ok(v) = HeaderValue::from_str(self.request_id.as_str()) {
+            headers.insert(REQUEST_ID.clone(), v);
+        }
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        let (status, took) = (response.status().as_u16(), self.began.elapsed());
+        app.metrics.answered(&self.route, self.method.as_str(), status, took);
+        let key = key.map(KeyId::as_str);
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(method = %self.method, route = self.route, status, ms, request_id = %self.request_id, key, "request");
+        response
+    }
+}

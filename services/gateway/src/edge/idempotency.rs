@@ -1,0 +1,219 @@
+//! `Idempotency-Key`: the first request under a key is carried out, also when its caller hangs up; repetitions get
+//! the same answer. 5xx answers are not kept, so that a repetition tries again under the same job id.
+
+use std::{panic::AssertUnwindSafe, time::Duration};
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::Request,
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use domain::{ErrorCode, JobId, Principal, Problem, Timestamp};
+use futures::FutureExt;
+use sha2::{Digest, Sha256};
+use store::{Attempt, Begun, IdempotencySlot, StoredReply};
+
+use crate::{
+    admission::Admitted,
+    context::JobHint,
+    problem::{ApiProblem, Result},
+    state::{App, AppState},
+};
+
+/// The header.
+pub(super) const HEADER: &str = "idempotency-key";
+
+/// Set on answers that are given again.
+static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Marks a kept answer that is a problem; its body is written anew for each request.
+const PROBLEM: &str = "problem";
+
+/// Put into an answer whose body must not be kept as it is, with what to keep instead.
+#[derive(Clone)]
+pub(crate) struct StoredAs(pub Bytes);
+
+/// Put into an answer that must not be kept at all.
+#[derive(Clone, Copy)]
+pub(crate) struct Unstorable;
+
+/// Runs the handler unless its answer is known already. All of it in a task of its own: a caller that hangs up at
+/// any moment and repeats the request finds it under way or done, never half begun.
+pub(super) async fn around(app: &App, request: Request, next: Next, admitted: Admitted) -> Result<Response> {
+    let app = app.clone();
+    let tracker = app.detached.clone();
+    let task = tracker.spawn(async move {
+        let _admitted = admitted;
+        once(&app, request, next).await
+    });
+    task.await.unwrap_or_else(|_| Err(super::defect()))
+}
+
+async fn once(app: &App, request: Request, next: Next) -> Result<Response> {
+    let (parts, body) = request.into_parts();
+    let key = key(&parts)?;
+    let who = parts.extensions.get::<Principal>().cloned();
+    let who = who.ok_or_else(|| ApiProblem::new(ErrorCode::Internal, "no principal on this route"))?;
+    let body = to_bytes(body, usize::MAX).await.map_err(|_| super::defect())?;
+    let fingerprint = fingerprint(&parts, &body);
+    let (slot, job) = (IdempotencySlot::new(&who.tenant, &who.key, &key), job_id(&who, &key, &fingerprint)?);
+    // An attempt may last as long as the longest deadline; older ones died with their process.
+    let takeover_after = app.config.times.max_deadline + Duration::from_secs(5);
+    let attempt = Attempt { fingerprint: &fingerprint, job_id: &job, now: Timestamp::now(), takeover_after };
+    let job = match app.idempotency.begin(&slot, &attempt).await? {
+        Begun::Begun => job,
+        Begun::TakenOver(job) => job,
+        Begun::Replay(stored) => return Ok(replay(stored)),
+        Begun::InProgress => {
+            let detail = "the first request with this idempotency key is still being worked on";
+            return Err(ApiProblem::new(ErrorCode::Conflict, detail).retry_after(Duration::from_secs(1)));
+        }
+        Begun::Reused => {
+            let detail = "this idempotency key was used for another request; take a new key";
+            return Err(ApiProblem::new(ErrorCode::IdempotencyKeyReused, detail));
+        }
+    };
+    let mut request = Request::from_parts(parts, Body::from(body));
+    request.extensions_mut().insert(JobHint(job.clone()));
+    let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    keep(app, &slot, &job, handled.unwrap_or_else(|_| super::defect().into_response())).await
+}
+
+fn key(parts: &Parts) -> Result<String, Problem> {
+    let text = parts.headers.get(HEADER).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+        return Err(Problem::invalid(HEADER, "must be 1 to 255 printable ASCII characters, such as a UUID"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Digest of what makes a request the same one.
+fn fingerprint(parts: &Parts, body: &[u8]) -> String {
+    let path = parts.uri.path_and_query().map_or("", |p| p.as_str());
+    let kind = parts.headers.get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    let (kind, body) = without_boundary(kind, body);
+    let mut hash = Sha256::new();
+    for part in [parts.method.as_str().as_bytes(), path.as_bytes(), &kind, &body] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hex::encode(hash.finalize())
+}
+
+/// A form's boundary is made anew for every request, also for a repeated one: it is no part of what is asked.
+fn without_boundary<'a>(kind: &'a [u8], body: &'a [u8]) -> (std::borrow::Cow<'a, [u8]>, std::borrow::Cow<'a, [u8]>) {
+    let text = std::str::from_utf8(kind).unwrap_or_default();
+    let boundary = text.split("boundary=").nth(1).map(|b| b.split(';').next().unwrap_or(b).trim().trim_matches('"'));
+    let Some(boundary) = boundary.filter(|b| !b.is_empty()) else { return (kind.into(), body.into()) };
+    let mut rest = body;
+    let mut kept = Vec::with_capacity(body.len());
+    while let Some(at) = find(rest, boundary.as_bytes()) {
+        kept.extend_from_slice(&rest[..at]);
+        rest = &rest[at + boundary.len()..];
+    }
+    kept.extend_from_slice(rest);
+    (b"multipart/form-data"[..].into(), kept.into())
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    let first = *needle.first()?;
+    let mut from = 0;
+    while let Some(at) = haystack[from..].iter().position(|b| *b == first).map(|i| from + i) {
+        if haystack[at..].starts_with(needle) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+    None
+}
+
+/// The same id for every repetition of a request, so that a worker which did it once finds that it did.
+fn job_id(who: &Principal, key: &str, fingerprint: &str) -> Result<JobId> {
+    let mut hash = Sha256::new();
+    for part in [who.tenant.as_str(), who.key.as_str(), key, fingerprint] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let mut id: [u8; 16] = [0; 16];
+    id.copy_from_slice(&hash.finalize()[..16]);
+    // Version 8 (RFC 9562): the rest is the application's own.
+    id[6] = (id[6] & 0x0f) | 0x80;
+    id[8] = (id[8] & 0x3f) | 0x80;
+    let hex = hex::encode(id);
+    let id = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
+    JobId::new(id).map_err(|e| ApiProblem::new(ErrorCode::Internal, e.to_string()))
+}
+
+/// Keeps the answer, or frees the key where there is nothing to keep.
+async fn keep(app: &AppState, slot: &IdempotencySlot, job: &JobId, response: Response) -> Result<Response> {
+    let status = response.status();
+    let refused = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+    if refused || response.extensions().get::<Unstorable>().is_some() {
+        app.idempotency.abandon(slot, job).await?;
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(|_| super::defect())?;
+    let kept = match (parts.extensions.get::<ApiProblem>(), parts.extensions.get::<StoredAs>()) {
+        (Some(p), _) => serde_json::to_vec(&p.problem).unwrap_or_default().into(),
+        (None, Some(StoredAs(instead))) => instead.clone(),
+        (None, None) => body.clone(),
+    };
+    let mut headers: Vec<(String, String)> = [header::CONTENT_TYPE, header::LOCATION, header::ETAG]
+        .into_iter()
+        .filter_map(|name| Some((name.to_string(), parts.headers.get(&name)?.to_str().ok()?.to_owned())))
+        .collect();
+    if parts.extensions.get::<ApiProblem>().is_some() {
+        headers = vec![(PROBLEM.into(), String::new())];
+    }
+    let stored = StoredReply { status: status.as_u16(), headers, body: kept };
+    app.idempotency.complete(slot, job, &stored, Timestamp::now()).await?;
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+fn replay(stored: StoredReply) -> Response {
+    let mut response = if stored.headers.iter().any(|(name, _)| name == PROBLEM) {
+        let problem = serde_json::from_slice::<Problem>(&stored.body).map(ApiProblem::from);
+        problem.unwrap_or_else(|_| super::defect()).into_response()
+    } else {
+        let mut response = Response::new(Body::from(stored.body));
+        *response.status_mut() = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::OK);
+        for (name, value) in stored.headers {
+            if let (Ok(n), Ok(v)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                response.headers_mut().insert(n, v);
+            }
+        }
+        response
+    };
+    response.headers_mut().insert(REPLAYED.clone(), HeaderValue::from_static("true"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(kind: &str) -> Parts {
+        Request::builder().method("POST").uri("/v1/x?a=1").header("content-type", kind).body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn forms_that_differ_only_in_their_boundary_are_the_same_request() {
+        let form = |b: &str, text: &str| {
+            let body = format!("--{b}\r\ncontent-disposition: form-data; name=\"id\"\r\n\r\n{text}\r\n--{b}--\r\n");
+            fingerprint(&parts(&format!("multipart/form-data; boundary={b}")), body.as_bytes())
+        };
+        assert_eq!(form("XXXXa", "anna"), form("XXXXb", "anna"));
+        assert_ne!(form("XXXXa", "anna"), form("XXXXa", "bert"));
+    }
+
+    #[test]
+    fn content_type_path_and_body_count() {
+        let one = fingerprint(&parts("application/json"), b"{}");
+        assert_ne!(one, fingerprint(&parts("image/png"), b"{}"));
+        assert_ne!(one, fingerprint(&parts("application/json"), b"{ }"));
+    }
+}

@@ -1,0 +1,13 @@
+//! Reading requests: images and parameters, JSON, ids, pages, entity tags.
+
+mod etag;
+mod images;
+mod json;
+mod page;
+mod path;
+
+pub(crate) use etag::{IfMatch, tag};
+pub(crate) use images::{Images, Parameters};
+pub(crate) use json::{JsonBody, from_value};
+pub(crate) use page::{Page, PageQuery, check as check_page};
+pub(crate) use path::{Ids, Search};

@@ -1,0 +1,120 @@
+//! JSON bodies with errors that name the field. Used by every route that takes JSON, alone or beside images.
+
+use axum::{
+    extract::{FromRequest, Request},
+    http::{HeaderMap, header},
+};
+use bytes::Bytes;
+use domain::{ErrorCode, FieldError, Problem};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{problem::ApiProblem, state::App};
+
+/// A JSON body of a documented form.
+pub(crate) struct JsonBody<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
+    type Rejection = ApiProblem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiProblem> {
+        let kind = media_type(request.headers());
+        if kind != "application/json" && kind != "application/merge-patch+json" {
+            let detail = format!("send application/json, not {}", shown(&kind));
+            return Err(ApiProblem::new(ErrorCode::UnsupportedMediaType, detail));
+        }
+        let bytes = body_bytes(request, app).await?;
+        Ok(Self(parse(&bytes)?))
+    }
+}
+
+/// The body; the edge has read and bounded it already.
+pub(super) async fn body_bytes(request: Request, app: &App) -> Result<Bytes, ApiProblem> {
+    let limit = app.config.limits.request_bytes;
+    let read = axum::body::to_bytes(request.into_body(), limit).await;
+    read.map_err(|_| ApiProblem::new(ErrorCode::InvalidRequest, "the body broke off"))
+}
+
+/// The media type without its parameters, in lower case; empty if there is none.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// A media type as a message may show it.
+pub(super) fn shown(kind: &str) -> String {
+    if kind.is_empty() { "a body without content-type".into() } else { kind.chars().take(80).collect() }
+}
+
+/// Reads `bytes` as a `T`.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.is_empty() {
+        return Err(Problem::invalid("", "a JSON object is expected, the body is empty"));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|e| field_error(&e))?;
+    json.end().map_err(|e| Problem::invalid("", e.to_string()))?;
+    Ok(value)
+}
+
+/// Reads `value` as a `T`.
+pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(value).map_err(|e| field_error(&e))
+}
+
+fn field_error<E: std::fmt::Display>(e: &serde_path_to_error::Error<E>) -> Problem {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in e.path() {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } | Segment::Enum { variant: key } => pointer.push_str(&format!("/{}", escape(key))),
+            Segment::Unknown => {}
+        }
+    }
+    let message = e.inner().to_string();
+    for prefix in ["unknown field `", "missing field `"] {
+        let field = message.strip_prefix(prefix).and_then(|rest| rest.split_once('`')).map(|(name, _)| escape(name));
+        if let Some(field) = field.filter(|f| !pointer.ends_with(&format!("/{f}"))) {
+            pointer.push_str(&format!("/{field}"));
+        }
+    }
+    invalid(pointer, message)
+}
+
+/// `400 invalid_request` at a pointer that may be the whole body.
+fn invalid(pointer: String, detail: String) -> Problem {
+    let said = if pointer.is_empty() { detail.clone() } else { format!("{pointer}: {detail}") };
+    Problem { code: ErrorCode::InvalidRequest, detail: said, errors: vec![FieldError { pointer, detail }] }
+}
+
+/// JSON pointer escapes (RFC 6901); names from outside are cut to a length fit for a message.
+fn escape(name: &str) -> String {
+    name.chars().take(80).collect::<String>().replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{ConsentDraft, ThresholdSpec};
+    use std::collections::BTreeMap;
+
+    fn pointer<T: DeserializeOwned>(json: &str) -> String {
+        parse::<T>(json.as_bytes()).err().map(|p| p.errors[0].pointer.clone()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_pointer_names_the_field() {
+        assert_eq!(pointer::<ConsentDraft>(r#"{"purposes":["A B"],"method":"x"}"#), "/purposes/0");
+        assert_eq!(pointer::<ConsentDraft>(r#"{"purposes":["a"]}"#), "/method");
+        assert_eq!(pointer::<ThresholdSpec>(r#"{"target_fpr":1}"#), "/target_fpr");
+        assert_eq!(pointer::<BTreeMap<String, ThresholdSpec>>(r#"{"a/b":{"score":"x"}}"#), "/a~1b/score");
+    }
+
+    #[test]
+    fn garbage_empty_and_trailing_text_are_refused() {
+        for bad in ["", "{", "nonsense", r#"{"score":1} x"#, "\u{0}"] {
+            assert!(parse::<ThresholdSpec>(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! HTTPS edge: knows HTTP and the queue, no tensors. Every request passes the edge (credential, admission, body,
+//! idempotency) and a thin handler; what needs a model travels as a job and comes back as a reply.
+//!
+//! The binary calls [`ensure_admin_key`], then [`Gateway::bind`] and [`Gateway::serve`] (or [`run`]).
+
+mod admin_key;
+mod admission;
+mod answers;
+mod auth;
+mod config;
+mod context;
+mod dispatch;
+mod docs;
+mod edge;
+mod extract;
+mod metrics;
+mod openapi;
+mod pending;
+mod problem;
+mod routes;
+mod server;
+mod state;
+mod system;
+mod tls;
+
+pub use admin_key::{AdminKey, AdminKeyError, ensure_admin_key};
+pub use config::{GatewayConfig, Limits, Times, TlsConfig};
+pub use openapi::openapi_json;
+pub use server::{Gateway, GatewayDeps, GatewayError, run};
+pub use system::{ModelInfo, SystemInfo, SystemSnapshot};
+pub use tls::TlsError;

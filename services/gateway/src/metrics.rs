@@ -1,0 +1,95 @@
+//! The gateway's numbers, registered in the registry that the admin server shows.
+
+use std::time::Duration;
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use wire::v1::Reply;
+
+/// Counters, histograms and gauges of the gateway.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    requests: IntCounterVec,
+    seconds: HistogramVec,
+    stages: HistogramVec,
+    /// Requests being worked on.
+    pub in_flight: IntGauge,
+    /// Jobs being waited for.
+    pub pending: IntGauge,
+}
+
+/// Upper edges in seconds, from a health check to the longest deadline.
+const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+impl Metrics {
+    /// Registers everything.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let labels = ["route", "method", "status"];
+        let seconds = |name, help| HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
+        let metrics = Self {
+            requests: IntCounterVec::new(Opts::new("visavis_http_requests_total", "Requests answered"), &labels)?,
+            seconds: HistogramVec::new(seconds("visavis_http_request_duration_seconds", "Time to answer"), &labels)?,
+            stages: HistogramVec::new(
+                seconds("visavis_request_stage_seconds", "Time per stage as workers report it"),
+                &["stage"],
+            )?,
+            in_flight: IntGauge::new("visavis_http_requests_in_flight", "Requests being worked on")?,
+            pending: IntGauge::new("visavis_gateway_pending_jobs", "Jobs being waited for")?,
+        };
+        registry.register(Box::new(metrics.requests.clone()))?;
+        registry.register(Box::new(metrics.seconds.clone()))?;
+        registry.register(Box::new(metrics.stages.clone()))?;
+        registry.register(Box::new(metrics.in_flight.clone()))?;
+        registry.register(Box::new(metrics.pending.clone()))?;
+        Ok(metrics)
+    }
+
+    /// One answered request. `route` is the template, never the path itself.
+    pub fn answered(&self, route: &str, method: &str, status: u16, took: Duration) {
+        let class = match status {
+            100..=199 => "1xx",
+            200..=299 => "2xx",
+            300..=399 => "3xx",
+            400..=499 => "4xx",
+            _ => "5xx",
+        };
+        let method = match method {
+            m @ ("GET" | "POST" | "PATCH" | "PUT" | "DELETE" | "HEAD" | "OPTIONS") => m,
+            _ => "other",
+        };
+        self.requests.with_label_values(&[route, method, class]).inc();
+        self.seconds.with_label_values(&[route, method, class]).observe(took.as_secs_f64());
+    }
+
+    /// The stages of one reply.
+    pub fn stages(&self, reply: &Reply) {
+        for t in &reply.timings {
+            if let Some(name) = stage(&t.stage) {
+                #[expect(clippy::cast_precision_loss, reason = "microseconds of one request")]
+                self.stages.with_label_values(&[name]).observe(t.micros as f64 / 1e6);
+            }
+        }
+    }
+}
+
+/// Stages that answers and metrics name; others are of a newer worker and stay out of labels and headers.
+pub(crate) fn stage(name: &str) -> Option<&'static str> {
+    const STAGES: [&str; 8] = ["queue", "decode", "detect", "align", "embed", "search", "store", "batch"];
+    STAGES.into_iter().find(|s| *s == name)
+}
+
+/// Counts one up for as long as it lives.
+pub(crate) struct Gauged(IntGauge);
+
+impl Gauged {
+    /// Counts up now and down when dropped.
+    pub fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Gauged {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

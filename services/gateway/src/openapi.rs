@@ -1,0 +1,184 @@
+//! The OpenAPI document, generated from the routes, and what the edge reads out of it: which scope an operation
+//! needs and whether it takes images. What is documented is what is enforced.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use axum::{Router, http::Method};
+use domain::{ErrorCode, Scope};
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{problem::ProblemBody, routes, state::App};
+
+/// What the edge must know of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    /// Scope the caller needs; `None` for public operations.
+    pub scope: Option<Scope>,
+    /// Whether its body may hold images.
+    pub takes_images: bool,
+}
+
+/// The rule of every operation.
+pub(crate) struct Rules(HashMap<String, HashMap<Method, Rule>>);
+
+impl Rules {
+    /// The rule of `method` on the path template `route`.
+    pub fn find(&self, route: &str, method: &Method) -> Option<&Rule> {
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        self.0.get(route)?.get(method)
+    }
+
+    /// The methods of a path, for people.
+    pub fn methods(&self, route: &str) -> String {
+        let mut methods: Vec<&str> = self.0.get(route).into_iter().flatten().map(|(m, _)| m.as_str()).collect();
+        methods.sort_unstable();
+        methods.join(", ")
+    }
+
+    fn read(document: &Value) -> Self {
+        let mut rules: HashMap<String, HashMap<Method, Rule>> = HashMap::new();
+        for (path, method, operation) in operations(document) {
+            let scope = operation["security"][0]["bearer"][0].as_str().and_then(|s| s.parse().ok());
+            let rule = Rule { scope, takes_images: takes_images(operation) };
+            if let Ok(method) = method.to_ascii_uppercase().parse() {
+                rules.entry(path.to_owned()).or_default().insert(method, rule);
+            }
+        }
+        Self(rules)
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Visavis",
+        description = "Face recognition: detection, enrolment, identification 1:N, verification 1:1, with consent, \
+                       purposes and deletion built in.\n\nEvery answer carries `x-request-id`. Errors are \
+                       `application/problem+json` (RFC 9457) with a stable `code`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(ProblemBody)),
+    tags(
+        (name = "System", description = "Health, documentation, state"),
+        (name = "Stateless", description = "Images in, answers out, nothing kept"),
+        (name = "Collections", description = "Named galleries and their policy"),
+        (name = "Subjects", description = "Enrolled persons and their faces"),
+        (name = "Recognise", description = "Identification 1:N and verification 1:1"),
+        (name = "Consents", description = "Who agreed to what"),
+        (name = "Jobs", description = "Work that was not waited for"),
+        (name = "API keys", description = "Credentials and their scopes"),
+    )
+)]
+struct Api;
+
+/// Routes, rules and document.
+pub(crate) fn build() -> (Router<App>, Rules, String) {
+    let (router, api) = OpenApiRouter::with_openapi(Api::openapi()).merge(routes::all()).split_for_parts();
+    let mut document = serde_json::to_value(&api).unwrap_or_default();
+    complete(&mut document);
+    let rules = Rules::read(&document);
+    let text = serde_json::to_string_pretty(&sorted(document)).unwrap_or_default();
+    (router, rules, text + "\n")
+}
+
+/// The OpenAPI document: pretty-printed, the same text on every run.
+#[must_use]
+pub fn openapi_json() -> String {
+    build().2
+}
+
+fn operations(document: &Value) -> impl Iterator<Item = (&String, &String, &Value)> {
+    let paths = document["paths"].as_object().into_iter().flatten();
+    paths.flat_map(|(path, item)| item.as_object().into_iter().flatten().map(move |(m, op)| (path, m, op)))
+}
+
+fn takes_images(operation: &Value) -> bool {
+    operation["requestBody"]["content"].get("multipart/form-data").is_some()
+}
+
+/// Adds what follows from rules and would otherwise be written at every handler: the credential, common headers,
+/// and the problems of every operation.
+fn complete(document: &mut Value) {
+    document["components"]["securitySchemes"] = json!({"bearer": {
+        "type": "http", "scheme": "bearer", "description": "An API key: `vv_<id>_<secret>`"
+    }});
+    let Some(paths) = document["paths"].as_object_mut() else { return };
+    for item in paths.values_mut() {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            let codes = problems(method, operation);
+            describe_headers(method, operation);
+            describe_problems(operation, &codes);
+        }
+    }
+}
+
+/// Codes an operation may answer with: its own, named at the handler, and those of its kind.
+fn problems(method: &str, operation: &mut Value) -> BTreeSet<&'static str> {
+    use ErrorCode as E;
+    let named = operation.as_object_mut().and_then(|o| o.remove("x-problems")).unwrap_or_default();
+    let named = named.as_array().into_iter().flatten().filter_map(|c| ErrorCode::from_slug(c.as_str()?));
+    let mut codes: Vec<E> = named.chain([E::Internal]).collect();
+    if operation.get("security").is_some() {
+        codes.extend([E::Unauthenticated, E::Forbidden, E::InvalidRequest, E::StoreUnavailable, E::Overloaded]);
+    }
+    if operation.get("requestBody").is_some() {
+        codes.extend([E::PayloadTooLarge, E::UnsupportedMediaType, E::DeadlineExceeded]);
+    }
+    if method != "get" {
+        codes.extend([E::Conflict, E::IdempotencyKeyReused]);
+    }
+    if takes_images(operation) {
+        codes.extend([E::ImageUndecodable, E::ImageTooLarge, E::InferenceFailed, E::ModelNotReady, E::QueueUnavailable]);
+    }
+    codes.into_iter().map(ErrorCode::slug).collect()
+}
+
+fn describe_headers(method: &str, operation: &mut Value) {
+    let header = |name: &str, description: &str| {
+        json!({"name": name, "in": "header", "required": false, "description": description, "schema": {"type": "string"}})
+    };
+    let mut more = vec![header("x-request-id", "Name of the request in answers and logs; made if absent")];
+    if method != "get" && operation.get("security").is_some() {
+        more.push(header("idempotency-key", "The request is carried out once; repetitions get the same answer for 24 h"));
+    }
+    if takes_images(operation) {
+        more.push(header("x-deadline-ms", "Most milliseconds to the answer, counted from the end of the body"));
+        more.push(header("prefer", "`respond-async`: answer 202 at once; `wait=N`: answer 202 after N seconds"));
+        operation["responses"]["202"] = json!({
+            "description": "Accepted: `prefer` asked not to wait. `location` names the job",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}}
+        });
+    }
+    match operation["parameters"].as_array_mut() {
+        Some(list) => list.extend(more),
+        None => operation["parameters"] = Value::Array(more),
+    }
+}
+
+fn describe_problems(operation: &mut Value, codes: &BTreeSet<&'static str>) {
+    let mut by_status: BTreeMap<u16, Vec<ErrorCode>> = BTreeMap::new();
+    for code in codes.iter().filter_map(|c| ErrorCode::from_slug(c)) {
+        by_status.entry(code.status()).or_default().push(code);
+    }
+    for (status, codes) in by_status {
+        let lines: Vec<String> = codes.iter().map(|c| format!("`{c}`: {}", c.title())).collect();
+        operation["responses"][status.to_string()] = json!({
+            "description": lines.join("; "),
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        });
+    }
+}
+
+/// Keys in order, whatever map the JSON library was built with.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let ordered: BTreeMap<String, Value> = map.into_iter().map(|(k, v)| (k, sorted(v))).collect();
+            Value::Object(ordered.into_iter().collect::<Map<_, _>>())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}

@@ -1,0 +1,228 @@
+//! `/v1/collections`: named galleries and their policy.
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use domain::{
+    Collection, CollectionId, DecisionPolicy, ErrorCode, Metadata, Problem, Purpose, QualityGate, Retention, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{created, patch::merge, tagged};
+use crate::{
+    context::Call,
+    extract::{Ids, IfMatch, JsonBody, Page, PageQuery, Search},
+    problem::{ApiProblem, Result},
+    state::App,
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(show, change, remove))
+        .routes(routes!(stats))
+}
+
+/// A collection to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewCollection {
+    /// Its id; made if absent.
+    id: Option<CollectionId>,
+    /// For people.
+    #[schema(max_length = 200)]
+    name: Option<String>,
+    /// What it may be used for; at least one.
+    purposes: Vec<Purpose>,
+    /// When an identification counts as a match.
+    #[serde(default)]
+    decision: DecisionPolicy,
+    /// Lowest quality that may be enrolled.
+    #[serde(default)]
+    quality_gate: QualityGate,
+    /// How long subjects are kept.
+    #[serde(default)]
+    retention: Retention,
+    /// The caller's own labels.
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+/// What of a collection can be changed.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CollectionPatch {
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// What it may be used for; at least one.
+    purposes: Vec<Purpose>,
+    /// When an identification counts as a match.
+    #[serde(default)]
+    decision: DecisionPolicy,
+    /// Lowest quality that may be enrolled.
+    #[serde(default)]
+    quality_gate: QualityGate,
+    /// How long subjects are kept.
+    #[serde(default)]
+    retention: Retention,
+    /// The caller's own labels.
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+/// How much a collection holds.
+#[derive(Serialize, ToSchema)]
+struct Stats {
+    /// Enrolled subjects.
+    subjects: usize,
+    /// Faces of all of them.
+    faces: usize,
+    /// Revision of the collection's content.
+    revision: u64,
+}
+
+fn check(c: &Collection) -> Result<(), Problem> {
+    if c.purposes.is_empty() || c.purposes.len() > 32 {
+        return Err(Problem::invalid("/purposes", "name 1 to 32 purposes"));
+    }
+    if c.name.as_ref().is_some_and(|n| n.len() > 200) {
+        return Err(Problem::invalid("/name", "has at most 200 bytes"));
+    }
+    let DecisionPolicy { target_fpir, min_margin } = c.decision;
+    if !(target_fpir > 0.0 && target_fpir < 1.0) {
+        return Err(Problem::invalid("/decision/target_fpir", "must be a rate above 0 and below 1"));
+    }
+    if !(0.0..=2.0).contains(&min_margin) {
+        return Err(Problem::invalid("/decision/min_margin", "must lie between 0 and 2"));
+    }
+    for (name, days) in [("max_age_days", c.retention.max_age_days), ("idle_days", c.retention.idle_days)] {
+        if days == Some(0) {
+            return Err(Problem::invalid(format!("/retention/{name}"), "must be at least 1"));
+        }
+    }
+    c.metadata.check("/metadata")
+}
+
+/// Make a collection
+#[utoipa::path(post, path = "/v1/collections", tag = "Collections", security(("bearer" = ["subjects:write"])),
+    request_body = NewCollection, responses((status = 201, body = Collection)),
+    extensions(("x-problems" = json!(["model_not_ready"]))))]
+async fn create(State(app): State<App>, call: Call, JsonBody(new): JsonBody<NewCollection>) -> Result<Response> {
+    let contract = app.system.contract().ok_or_else(|| {
+        let missing = app.system.models_ready().err();
+        ApiProblem::new(ErrorCode::ModelNotReady, missing.unwrap_or_else(|| "no embedding model is active".into()))
+    })?;
+    let now = Timestamp::now();
+    let collection = Collection {
+        id: new.id.unwrap_or_else(|| call.fresh(CollectionId::generate)),
+        name: new.name,
+        purposes: new.purposes,
+        decision: new.decision,
+        quality_gate: new.quality_gate,
+        retention: new.retention,
+        metadata: new.metadata,
+        contract,
+        created_at: now,
+        updated_at: now,
+    };
+    check(&collection)?;
+    let version = app.collections.create(&call.principal.tenant, &collection).await?;
+    Ok(created(&format!("/v1/collections/{}", collection.id), Some(version), collection))
+}
+
+/// List collections
+#[utoipa::path(get, path = "/v1/collections", tag = "Collections", security(("bearer" = ["subjects:read"])),
+    params(PageQuery), responses((status = 200, body = Page<Collection>)), extensions(("x-problems" = json!(["invalid_cursor"]))))]
+async fn list(State(app): State<App>, call: Call, Search(page): Search<PageQuery>) -> Result<Json<Page<Collection>>> {
+    let (limit, after) = page.checked()?;
+    let (found, next) = app.collections.list(&call.principal.tenant, after.as_deref(), limit).await?;
+    Ok(Json(Page::new(found.into_iter().map(|c| c.value).collect(), next)))
+}
+
+/// Show a collection
+#[utoipa::path(get, path = "/v1/collections/{collection}", tag = "Collections", security(("bearer" = ["subjects:read"])),
+    params(("collection" = CollectionId, Path)), responses((status = 200, body = Collection)),
+    extensions(("x-problems" = json!(["collection_not_found"]))))]
+async fn show(State(app): State<App>, call: Call, Ids(id): Ids<CollectionId>) -> Result<impl IntoResponse> {
+    let found = app.collection(&call.principal, &id).await?;
+    Ok(tagged(found.version, found.value))
+}
+
+/// Change a collection
+///
+/// A JSON merge patch: members replace, `null` removes, the rest stays.
+#[utoipa::path(patch, path = "/v1/collections/{collection}", tag = "Collections", security(("bearer" = ["subjects:write"])),
+    params(("collection" = CollectionId, Path), ("if-match" = Option<String>, Header, description = "Only if the entity tag is this one")),
+    request_body(content((CollectionPatch = "application/merge-patch+json"), (CollectionPatch = "application/json"))),
+    responses((status = 200, body = Collection)),
+    extensions(("x-problems" = json!(["collection_not_found", "precondition_failed"]))))]
+async fn change(
+    State(app): State<App>,
+    call: Call,
+    Ids(id): Ids<CollectionId>,
+    condition: IfMatch,
+    JsonBody(patch): JsonBody<Value>,
+) -> Result<impl IntoResponse> {
+    let found = app.collection(&call.principal, &id).await?;
+    condition.check(found.version)?;
+    let Collection { id, contract, created_at, name, purposes, decision, quality_gate, retention, metadata, .. } =
+        found.value;
+    let present = CollectionPatch { name, purposes, decision, quality_gate, retention, metadata };
+    let CollectionPatch { name, purposes, decision, quality_gate, retention, metadata } = merge(&present, patch)?;
+    let updated_at = Timestamp::now();
+    let changed = Collection {
+        id,
+        contract,
+        created_at,
+        updated_at,
+        name,
+        purposes,
+        decision,
+        quality_gate,
+        retention,
+        metadata,
+    };
+    check(&changed)?;
+    // The patch was made from this version, so it is written over this version only.
+    let version = app.collections.update(&call.principal.tenant, &changed, Some(found.version)).await?;
+    Ok(tagged(version, changed))
+}
+
+/// Delete a collection
+///
+/// Erases every subject, face, template and consent in it.
+#[utoipa::path(delete, path = "/v1/collections/{collection}", tag = "Collections", security(("bearer" = ["erase"])),
+    params(("collection" = CollectionId, Path), ("if-match" = Option<String>, Header, description = "Only if the entity tag is this one")),
+    responses((status = 204, description = "Erased")),
+    extensions(("x-problems" = json!(["collection_not_found", "precondition_failed"]))))]
+async fn remove(
+    State(app): State<App>,
+    call: Call,
+    Ids(id): Ids<CollectionId>,
+    condition: IfMatch,
+) -> Result<StatusCode> {
+    let version = match condition {
+        IfMatch::Any => None,
+        given => given.check(app.collection(&call.principal, &id).await?.version)?,
+    };
+    app.collections.delete(&call.principal.tenant, &id, version).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// How much a collection holds
+#[utoipa::path(get, path = "/v1/collections/{collection}/stats", tag = "Collections", security(("bearer" = ["subjects:read"])),
+    params(("collection" = CollectionId, Path)), responses((status = 200, body = Stats)),
+    extensions(("x-problems" = json!(["collection_not_found"]))))]
+async fn stats(State(app): State<App>, call: Call, Ids(id): Ids<CollectionId>) -> Result<Json<Stats>> {
+    app.collection(&call.principal, &id).await?;
+    let count = app.subjects(&call.principal, &id).count().await?;
+    let revision = app.store.revision(&store::Space::collection(&call.principal.tenant, &id)).await?;
+    Ok(Json(Stats { subjects: count.subjects, faces: count.faces, revision: revision.0 }))
+}

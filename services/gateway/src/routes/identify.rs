@@ -1,0 +1,105 @@
+//! `POST /v1/collections/{c}/identify`: who is it, among everybody enrolled.
+
+use axum::{extract::State, response::Response};
+use domain::{CollectionId, Metadata, Problem, Purpose, SubjectId, ThresholdSpec};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use wire::v1::{self, envelope::Request};
+
+use super::parameters::{EmbeddingBody, FormImages, JsonImages, purpose, within};
+use crate::{
+    answers::IdentifyAnswer,
+    context::Call,
+    dispatch::carry_out,
+    extract::{Ids, Images, Parameters},
+    problem::Result,
+    state::App,
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(identify))
+}
+
+/// Parameters of an identification.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct IdentifyParams {
+    /// An embedding instead of images.
+    embedding: Option<EmbeddingBody>,
+    /// Several embeddings instead of images.
+    #[serde(default)]
+    embeddings: Vec<EmbeddingBody>,
+    /// Candidates per face; 5 unless said.
+    #[schema(minimum = 1, maximum = 100)]
+    limit: Option<u32>,
+    /// Faces searched per image; 1, the largest and most central, unless said.
+    #[schema(minimum = 1, maximum = 64)]
+    max_faces: Option<u32>,
+    /// What counts as a match; the collection's target unless said.
+    threshold: Option<ThresholdSpec>,
+    /// Labels a subject must carry.
+    #[serde(default)]
+    filter: Metadata,
+    /// Only these subjects; everybody if empty.
+    #[serde(default)]
+    subject_ids: Vec<SubjectId>,
+    /// What the identification is for; may be left out where the collection has one purpose.
+    purpose: Option<Purpose>,
+}
+
+impl Parameters for IdentifyParams {
+    const TEXT: &'static [&'static str] = &["purpose"];
+}
+
+/// Identify
+///
+/// Compares each probe with every enrolled face of the collection. Nobody alike enough is an answer, not an error:
+/// `"decision": "no_match"`. The answer says which threshold held and why. With a raw image the parameters go into
+/// the query.
+#[utoipa::path(post, path = "/v1/collections/{collection}/identify", tag = "Recognise", security(("bearer" = ["identify"])),
+    params(("collection" = CollectionId, Path)),
+    request_body(content((JsonImages<IdentifyParams> = "application/json"), (FormImages<IdentifyParams> = "multipart/form-data"),
+        ("image/jpeg"), ("image/png"), ("image/webp"))),
+    responses((status = 200, body = IdentifyAnswer)),
+    extensions(("x-problems" = json!(["collection_not_found", "purpose_not_allowed", "no_face", "collection_model_mismatch"]))))]
+async fn identify(
+    State(app): State<App>,
+    call: Call,
+    Ids(id): Ids<CollectionId>,
+    images: Images<IdentifyParams>,
+) -> Result<Response> {
+    let collection = app.collection(&call.principal, &id).await?.value;
+    let (images, params) = images.into_wire();
+    let purpose = purpose(&collection, params.purpose)?;
+    params.threshold.as_ref().map(ThresholdSpec::target).transpose()?;
+    params.filter.check("/filter")?;
+    if params.subject_ids.len() > 10_000 {
+        return Err(Problem::invalid("/subject_ids", "names at most 10000 subjects").into());
+    }
+    let limit = within("limit", params.limit.unwrap_or(5), 1..=100)?;
+    let max_faces = within("max_faces", params.max_faces.unwrap_or(1), 1..=64)?;
+    let mut embeddings = params.embedding.map(|e| e.wire("/embedding")).transpose()?.into_iter().collect::<Vec<_>>();
+    for (i, e) in params.embeddings.into_iter().enumerate() {
+        embeddings.push(e.wire(&format!("/embeddings/{i}"))?);
+    }
+    if embeddings.len() > app.config.limits.max_images {
+        let detail = format!("at most {} embeddings are allowed in one request", app.config.limits.max_images);
+        return Err(Problem::invalid("/embeddings", detail).into());
+    }
+    if images.is_empty() == embeddings.is_empty() {
+        return Err(Problem::invalid("/image", "send either images or embeddings").into());
+    }
+    let request = v1::IdentifyRequest {
+        collection_id: id.to_string(),
+        images,
+        embeddings,
+        limit,
+        max_faces,
+        threshold: params.threshold.map(Into::into),
+        filter: params.filter.0.into_iter().collect(),
+        subject_ids: params.subject_ids.iter().map(SubjectId::to_string).collect(),
+        purpose: purpose.to_string(),
+    };
+    carry_out(&app, &call, Request::Identify(request)).await
+}

@@ -1,0 +1,134 @@
+//! `/v1/jobs`: work that was not waited for.
+
+use axum::{Json, extract::State, http::StatusCode};
+use domain::{ErrorCode, JobId, JobKind, JobRecord, JobState, Problem, RequestId, Scope, Timestamp};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    answers::{Answer, answer},
+    auth,
+    context::Call,
+    extract::{Ids, Page, PageQuery, Search},
+    problem::{self, ApiProblem, ProblemBody, Result},
+    state::App,
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show, cancel))
+}
+
+/// A job, with its outcome once there is one.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Job)]
+pub(crate) struct JobAnswer {
+    /// Its id.
+    id: JobId,
+    /// What it does.
+    kind: JobKind,
+    /// Where it stands.
+    state: JobState,
+    /// When it was accepted.
+    created_at: Timestamp,
+    /// When it last changed.
+    updated_at: Timestamp,
+    /// When it and its result are dropped.
+    expires_at: Timestamp,
+    /// What the request would have been answered with at once, if it succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Answer>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<ProblemBody>,
+}
+
+impl JobAnswer {
+    /// `outcome` is the rendered reply and the request that is being answered.
+    pub fn of(job: JobRecord, outcome: Option<(Result<Answer, Problem>, RequestId)>) -> Self {
+        let JobRecord { id, kind, mut state, created_at, updated_at, expires_at, .. } = job;
+        let (mut result, mut failure) = (None, None);
+        match outcome {
+            Some((Ok(answer), _)) => result = Some(answer),
+            Some((Err(p), request_id)) => {
+                state = JobState::Failed;
+                failure = Some(problem::body(p, request_id));
+            }
+            None => {}
+        }
+        Self { id, kind, state, created_at, updated_at, expires_at, result, problem: failure }
+    }
+}
+
+/// The scope whose operation gives such a result.
+fn scope(kind: JobKind) -> Scope {
+    match kind {
+        JobKind::Detect => Scope::Detect,
+        JobKind::Compare => Scope::Compare,
+        JobKind::Embed => Scope::Embed,
+        JobKind::Enrol => Scope::SubjectsWrite,
+        JobKind::Identify => Scope::Identify,
+        JobKind::Verify => Scope::Verify,
+    }
+}
+
+/// List jobs
+///
+/// Without results.
+#[utoipa::path(get, path = "/v1/jobs", tag = "Jobs", security(("bearer" = ["jobs"])),
+    params(PageQuery), responses((status = 200, body = Page<JobAnswer>)), extensions(("x-problems" = json!(["invalid_cursor"]))))]
+async fn list(State(app): State<App>, call: Call, Search(page): Search<PageQuery>) -> Result<Json<Page<JobAnswer>>> {
+    let (limit, after) = page.checked()?;
+    let (found, next) = app.jobs(&call.principal.tenant).list(after.as_deref(), limit).await?;
+    let item = |job: JobRecord| {
+        let failure = job.problem.clone().map(|p| (Err(p), call.request_id.clone()));
+        JobAnswer::of(job, failure)
+    };
+    Ok(Json(Page::new(found.into_iter().map(|j| item(j.value)).collect(), next)))
+}
+
+/// Show a job
+///
+/// Its result under `result`, in the form of the synchronous answer, or its `problem`. The key that did not start
+/// the job needs the scope of what it does.
+#[utoipa::path(get, path = "/v1/jobs/{job}", tag = "Jobs", security(("bearer" = ["jobs"])),
+    params(("job" = JobId, Path)), responses((status = 200, body = JobAnswer)),
+    extensions(("x-problems" = json!(["job_not_found"]))))]
+async fn show(State(app): State<App>, call: Call, Ids(id): Ids<JobId>) -> Result<Json<JobAnswer>> {
+    let jobs = app.jobs(&call.principal.tenant);
+    let job = jobs.get(&id).await?.ok_or_else(|| missing(&id))?.value;
+    if job.key != call.principal.key {
+        auth::require(&call.principal, scope(job.kind))?;
+    }
+    let outcome = match (&job.problem, job.state) {
+        (Some(p), _) => Some(Err(p.clone())),
+        (None, JobState::Succeeded) => match jobs.result(&id).await? {
+            Some(bytes) => Some(match wire::decode_reply(bytes) {
+                Ok(reply) => answer(reply),
+                Err(e) => {
+                    tracing::error!(job = %id, error = %e, "stored reply");
+                    Err(Problem::new(ErrorCode::Internal, "the stored result cannot be read"))
+                }
+            }),
+            None => Some(Err(Problem::new(ErrorCode::Erased, "the result was erased"))),
+        },
+        (None, _) => None,
+    };
+    Ok(Json(JobAnswer::of(job, outcome.map(|o| (o, call.request_id)))))
+}
+
+/// Cancel a job
+///
+/// Work that has begun may still be finished, but its result is not kept.
+#[utoipa::path(delete, path = "/v1/jobs/{job}", tag = "Jobs", security(("bearer" = ["jobs"])),
+    params(("job" = JobId, Path)), responses((status = 204, description = "Cancelled")),
+    extensions(("x-problems" = json!(["job_not_found", "queue_unavailable"]))))]
+async fn cancel(State(app): State<App>, call: Call, Ids(id): Ids<JobId>) -> Result<StatusCode> {
+    app.jobs(&call.principal.tenant).cancel(&id, Timestamp::now()).await?;
+    app.queue.cancel(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn missing(id: &JobId) -> ApiProblem {
+    ApiProblem::new(ErrorCode::JobNotFound, format!("there is no job {id}, or its time is over"))
+}

@@ -1,0 +1,164 @@
+//! Starts, serves and stops the gateway.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum_server::{Handle, tls_rustls::RustlsConfig};
+use domain::ErrorCode;
+use hyper_util::rt::TokioTimer;
+use prometheus::Registry;
+use queue::{Queue, QueueError, Replies};
+use store::{Pepper, Store, StoreError};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::{
+    config::GatewayConfig,
+    dispatch::take_replies,
+    edge,
+    metrics::Metrics,
+    openapi,
+    state::{App, AppState, Parts},
+    system::SystemInfo,
+    tls::{self, TlsError},
+};
+
+/// What the gateway works with; made by the binary.
+pub struct GatewayDeps {
+    /// Records.
+    pub store: Arc<dyn Store>,
+    /// Lanes and replies.
+    pub queue: Queue,
+    /// Where metrics are registered.
+    pub registry: Registry,
+    /// The process around the gateway.
+    pub system: Arc<dyn SystemInfo>,
+}
+
+/// Why the gateway does not start or has stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        reason: std::io::Error,
+    },
+    /// No usable certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The queue failed.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// A metric's name is taken in the registry.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// Serving ended by itself.
+    #[error("the server stopped: {0}")]
+    Serve(std::io::Error),
+}
+
+impl GatewayError {
+    /// The code a caller would see; nobody does, since nothing is served.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Store(e) => e.code(),
+            Self::Queue(e) => e.code(),
+            _ => ErrorCode::Internal,
+        }
+    }
+}
+
+/// A gateway that listens but does not serve yet.
+pub struct Gateway {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: RustlsConfig,
+    app: App,
+    router: axum::Router,
+    replies: Replies,
+}
+
+impl Gateway {
+    /// Takes the address, reads or makes the certificate, opens the reply stream. Connections queue up from here on.
+    ///
+    /// # Errors
+    /// [`GatewayError`] for an address, certificate, store or queue that cannot be used.
+    pub async fn bind(config: GatewayConfig, deps: GatewayDeps) -> Result<Self, GatewayError> {
+        let listen = |reason| GatewayError::Listen { address: config.listen, reason };
+        let listener = TcpListener::bind(config.listen).map_err(listen)?;
+        listener.set_nonblocking(true).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let tls = tls::load_or_make(&config)?;
+        let replies = deps.queue.open_replies().await?;
+        let (router, rules, document) = openapi::build();
+        let app = Arc::new(AppState::new(Parts {
+            pepper: Pepper::load(&*deps.store).await?,
+            store: deps.store,
+            reply_to: replies.address().to_owned(),
+            queue: deps.queue,
+            metrics: Metrics::new(&deps.registry)?,
+            system: deps.system,
+            config,
+            rules,
+            document,
+        }));
+        let layer = axum::middleware::from_fn_with_state(app.clone(), edge::edge);
+        let router = router.layer(axum::extract::DefaultBodyLimit::disable()).layer(layer).with_state(app.clone());
+        Ok(Self { listener, address, tls, app, router, replies })
+    }
+
+    /// Where it listens; the real port where port 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown`, then finishes what is in flight within the drain time.
+    ///
+    /// # Errors
+    /// [`GatewayError::Serve`].
+    pub async fn serve(self, shutdown: CancellationToken) -> Result<(), GatewayError> {
+        let Self { listener, address, tls, app, router, replies } = self;
+        let _follow = AbortOnDropHandle::new(tokio::spawn(tls::follow(app.config.tls.clone(), tls.clone())));
+        let _replies = AbortOnDropHandle::new(tokio::spawn(take_replies(replies, app.pending.clone())));
+        let handle = Handle::new();
+        let drain = app.config.times.drain;
+        let _stop = AbortOnDropHandle::new(tokio::spawn({
+            let (handle, app) = (handle.clone(), app.clone());
+            async move {
+                shutdown.cancelled().await;
+                tracing::info!(grace_s = drain.as_secs(), "draining");
+                app.drain();
+                handle.graceful_shutdown(Some(drain));
+            }
+        }));
+        tracing::info!(%address, "listening");
+        let mut server = axum_server::from_tcp_rustls(listener, tls).map_err(GatewayError::Serve)?.handle(handle);
+        // A connection that sends its first request slowly, or none, is closed.
+        server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(20));
+        server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
+        server.serve(router.into_make_service()).await.map_err(GatewayError::Serve)?;
+        app.detached.close();
+        if tokio::time::timeout(drain, app.detached.wait()).await.is_err() {
+            tracing::warn!("some requests were still being worked on at the end of the drain");
+        }
+        Ok(())
+    }
+}
+
+/// [`Gateway::bind`] and [`Gateway::serve`] in one.
+///
+/// # Errors
+/// As theirs.
+pub async fn run(config: GatewayConfig, deps: GatewayDeps, shutdown: CancellationToken) -> Result<(), GatewayError> {
+    Gateway::bind(config, deps).await?.serve(shutdown).await
+}

@@ -1,0 +1,116 @@
+//! What every handler can reach: settings, repositories, queue, pending jobs, metrics.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use domain::{Collection, CollectionId, ErrorCode, Principal, TenantId};
+use queue::Queue;
+use store::{ApiKeys, Collections, Consents, Idempotency, Jobs, Pepper, Store, Subjects, Versioned};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    admission::Admission,
+    config::GatewayConfig,
+    metrics::Metrics,
+    openapi::Rules,
+    pending::Pending,
+    problem::{ApiProblem, Result},
+    system::SystemInfo,
+};
+
+/// Shared by all handlers.
+pub(crate) type App = Arc<AppState>;
+
+/// One gateway.
+pub(crate) struct AppState {
+    pub config: GatewayConfig,
+    pub store: Arc<dyn Store>,
+    pub pepper: Pepper,
+    pub collections: Collections,
+    pub keys: ApiKeys,
+    pub idempotency: Idempotency,
+    pub queue: Queue,
+    /// Where workers send replies for this gateway.
+    pub reply_to: String,
+    pub pending: Pending,
+    pub admission: Admission,
+    pub metrics: Metrics,
+    pub system: Arc<dyn SystemInfo>,
+    /// Which scope each operation needs, from the OpenAPI document.
+    pub rules: Rules,
+    /// The document itself, as served.
+    pub document: String,
+    /// Work that outlives its connection; a drain waits for it.
+    pub detached: TaskTracker,
+    draining: AtomicBool,
+}
+
+/// What [`AppState::new`] needs that the binary gave.
+pub(crate) struct Parts {
+    pub config: GatewayConfig,
+    pub store: Arc<dyn Store>,
+    pub pepper: Pepper,
+    pub queue: Queue,
+    pub reply_to: String,
+    pub metrics: Metrics,
+    pub system: Arc<dyn SystemInfo>,
+    pub rules: Rules,
+    pub document: String,
+}
+
+impl AppState {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { config, store, pepper, queue, reply_to, metrics, system, rules, document } = parts;
+        Self {
+            collections: Collections::new(store.clone()),
+            keys: ApiKeys::new(store.clone()),
+            idempotency: Idempotency::new(store.clone()),
+            admission: Admission::new(&config.limits),
+            pending: Pending::default(),
+            detached: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+            config,
+            store,
+            pepper,
+            queue,
+            reply_to,
+            metrics,
+            system,
+            rules,
+            document,
+        }
+    }
+
+    /// The subjects of a collection of the caller's tenant.
+    pub fn subjects(&self, who: &Principal, collection: &CollectionId) -> Subjects {
+        Subjects::new(self.store.clone(), self.pepper, who.tenant.clone(), collection.clone())
+    }
+
+    /// The jobs of a tenant.
+    pub fn jobs(&self, tenant: &TenantId) -> Jobs {
+        Jobs::new(self.store.clone(), tenant)
+    }
+
+    /// The consents of the caller's tenant.
+    pub fn consents(&self, who: &Principal) -> Consents {
+        Consents::new(self.store.clone(), self.pepper, who.tenant.clone())
+    }
+
+    /// The collection, or 404.
+    pub async fn collection(&self, who: &Principal, id: &CollectionId) -> Result<Versioned<Collection>> {
+        let found = self.collections.get(&who.tenant, id).await?;
+        found.ok_or_else(|| ApiProblem::new(ErrorCode::CollectionNotFound, format!("there is no collection {id}")))
+    }
+
+    /// Whether a shutdown has begun.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Begins the shutdown: `/readyz` fails from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,199 @@
+//! A running gateway for a test, with a client that trusts it.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::ContractId;
+use gateway::{AdminKey, Gateway, GatewayConfig, GatewayDeps, GatewayError, SystemInfo, SystemSnapshot, ensure_admin_key};
+use parking_lot::Mutex;
+use queue::{MemoryOptions, Queue};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use store::{RedbStore, Store};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::worker::Worker;
+
+/// Gateway, stand-in worker, store on disk, client with the admin key.
+pub struct App {
+    pub base: String,
+    pub key: String,
+    pub store: Arc<dyn Store>,
+    pub queue: Queue,
+    pub registry: prometheus::Registry,
+    pub system: Arc<FakeSystem>,
+    pub worker: Option<Worker>,
+    pub shutdown: CancellationToken,
+    pub serving: JoinHandle<Result<(), GatewayError>>,
+    pub config: GatewayConfig,
+    client: Client,
+    _dir: tempfile::TempDir,
+}
+
+/// The process around the gateway.
+pub struct FakeSystem(pub Mutex<Result<(), String>>);
+
+pub fn contract() -> ContractId {
+    ContractId::derive(&[7; 32], "rgb", "arcface-112")
+}
+
+impl SystemInfo for FakeSystem {
+    fn snapshot(&self) -> SystemSnapshot {
+        SystemSnapshot { roles: vec!["gateway".into()], model_version: "fake-1".into(), ..SystemSnapshot::default() }
+    }
+    fn models_ready(&self) -> Result<(), String> {
+        self.0.lock().clone()
+    }
+    fn contract(&self) -> Option<ContractId> {
+        Some(contract())
+    }
+}
+
+impl App {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(RedbStore::open(&dir.path().join("store.redb")).unwrap());
+        let queue = Queue::memory(MemoryOptions::default());
+        let tls = dir.path().join("tls");
+        let mut config = GatewayConfig::new(([127, 0, 0, 1], 0).into(), tls.join("cert.pem"), tls.join("key.pem"));
+        adjust(&mut config);
+        let AdminKey::Made(key) = ensure_admin_key(store.clone(), None).await.unwrap() else { panic!("no key made") };
+        let registry = prometheus::Registry::new();
+        let system = Arc::new(FakeSystem(Mutex::new(Ok(()))));
+        let deps = GatewayDeps {
+            store: store.clone(),
+            queue: queue.clone(),
+            registry: registry.clone(),
+            system: system.clone(),
+        };
+        let gateway = Gateway::bind(config.clone(), deps).await.unwrap();
+        let base = format!("https://localhost:{}", gateway.address().port());
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(gateway.serve(shutdown.clone()));
+        let client = client(&config, |c| c);
+        let worker = Some(Worker::start(queue.clone(), store.clone()));
+        Self { base, key, store, queue, registry, system, worker, shutdown, serving, config, client, _dir: dir }
+    }
+
+    /// A request with the admin key.
+    pub fn call(&self, method: Method, path: &str) -> RequestBuilder {
+        self.call_as(&self.key, method, path)
+    }
+
+    /// A request with another key.
+    pub fn call_as(&self, key: &str, method: Method, path: &str) -> RequestBuilder {
+        self.anonymous(method, path).bearer_auth(key)
+    }
+
+    /// A request without a credential.
+    pub fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        answer(self.call(Method::GET, path)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        answer(self.call(Method::DELETE, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        answer(self.call(Method::POST, path).json(&body)).await
+    }
+
+    /// A key with these scopes.
+    pub async fn key_with(&self, scopes: &[&str]) -> String {
+        let made = self.post("/v1/api-keys", json!({"name": "test", "scopes": scopes})).await;
+        made.expect(201)["secret"].as_str().unwrap().to_owned()
+    }
+
+    /// A collection for `access_control`.
+    pub async fn collection(&self, id: &str) -> Answer {
+        let made = self.post("/v1/collections", json!({"id": id, "purposes": ["access_control"]})).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        made
+    }
+
+    /// A subject with consent and one face.
+    pub async fn subject(&self, collection: &str, id: &str) -> Answer {
+        let body = json!({"id": id, "consent": consent(), "image": image("face")});
+        let made = self.post(&format!("/v1/collections/{collection}/subjects"), body).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        made
+    }
+}
+
+/// A client that trusts the gateway's certificate and nothing else.
+pub fn client(config: &GatewayConfig, adjust: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Client {
+    let pem = std::fs::read(&config.tls.cert).unwrap();
+    let builder = Client::builder().tls_certs_only([Certificate::from_pem(&pem).unwrap()]).no_proxy();
+    adjust(builder.timeout(Duration::from_secs(30))).build().unwrap()
+}
+
+pub fn consent() -> Value {
+    json!({"purposes": ["access_control"], "method": "signed_form"})
+}
+
+/// An image whose content tells the stand-in worker what to find in it.
+pub fn image(content: &str) -> Value {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    json!({"b64": STANDARD.encode(content)})
+}
+
+/// A response, read.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Value,
+}
+
+pub async fn answer(request: RequestBuilder) -> Answer {
+    read(request.send().await.unwrap()).await
+}
+
+pub async fn read(response: Response) -> Answer {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await.unwrap();
+    let body = if status == StatusCode::NO_CONTENT || text.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_str(&text).unwrap_or(Value::String(text))
+    };
+    Answer { status: status.as_u16(), headers, body }
+}
+
+impl Answer {
+    /// The body, if the status is this one.
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        self.body
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|v| v.to_str().unwrap()).unwrap_or_default()
+    }
+
+    /// Asserts a complete problem of this code whose detail holds these words.
+    pub fn problem(&self, status: u16, code: &str, words: &str) -> &Self {
+        assert_eq!((self.status, self.body["code"].as_str()), (status, Some(code)), "{:?}", self.body);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(self.body["status"], status);
+        assert_eq!(self.body["type"], format!("urn:visavis:problem:{code}"));
+        assert_eq!(self.body["request_id"], self.header("x-request-id"));
+        assert!(self.body["title"].is_string() && self.body["retryable"].is_boolean());
+        let detail = self.body["detail"].as_str().unwrap();
+        assert!(detail.contains(words), "{detail:?} says nothing of {words:?}");
+        self
+    }
+
+    /// The field the problem is about.
+    pub fn pointer(&self) -> &str {
+        self.body["errors"][0]["pointer"].as_str().unwrap_or_default()
+    }
+}

@@ -1,0 +1,36 @@
+//! Why an evaluation has no answer. Shown by the command line.
+
+/// Input from which nothing can be computed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EvaluationError {
+    /// Both kinds of comparison are needed.
+    #[error("an evaluation needs mated and non-mated comparisons, but there are {mated} and {non_mated}")]
+    TooFew {
+        /// Mated comparisons with a score.
+        mated: usize,
+        /// Non-mated comparisons with a score.
+        non_mated: usize,
+    },
+    /// A score is not a number.
+    #[error("a comparison score is not a finite number")]
+    NotFinite,
+    /// Too few non-mated scores for a table.
+    #[error("a calibration table needs at least {needed} non-mated scores, but there are {found}")]
+    SampleTooSmall {
+        /// Smallest sample.
+        needed: usize,
+        /// What is there.
+        found: usize,
+    },
+    /// The scores do not make a usable table.
+    #[error("the scores do not make a calibration table: {0}")]
+    Table(String),
+}
+
+impl EvaluationError {
+    /// The code a caller would see.
+    #[must_use]
+    pub const fn code(&self) -> domain::ErrorCode {
+        domain::ErrorCode::InvalidRequest
+    }
+}

@@ -1,0 +1,207 @@
+//! The report of a verification protocol (a list of pairs): accuracy, AUC, EER, TAR at FMR, failures to enrol.
+
+use serde::Serialize;
+
+use crate::{Bootstrap, Comparison, Eer, EvaluationError, Interval, Roc, ScoreSummary, Scores};
+
+/// How pairs with a sample that failed to enrol are counted; part of every report.
+pub const FAILURE_RULE: &str = "A pair with a failure to enrol is an error in the accuracy. If mated it scores -1, so it never matches; if \
+     non-mated it is left out of the false match rate, which it would flatter.";
+
+/// Score of a mated pair that has none: below every threshold, as cosines end at -1.
+const FAILED_SCORE: f64 = -1.0;
+
+/// False match rates at which the true accept rate is reported.
+const REPORTED_FMR: [f64; 2] = [1e-2, 1e-3];
+
+/// A measure and its confidence interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Estimate {
+    /// The measure on the pairs as given.
+    pub value: f64,
+    /// Its bootstrap interval.
+    pub interval: Interval,
+}
+
+/// Where the threshold of the accuracy was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ThresholdOrigin {
+    /// On other pairs: an honest accuracy.
+    OtherPairs,
+    /// On the very pairs it is measured on: an upper bound.
+    SamePairs,
+}
+
+/// Share of pairs decided rightly.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Accuracy {
+    /// The share of all pairs, failures included.
+    #[serde(flatten)]
+    pub estimate: Estimate,
+    /// Scores at or above it match.
+    pub threshold: f64,
+    /// Where the threshold comes from.
+    pub threshold_origin: ThresholdOrigin,
+    /// Pairs decided rightly.
+    pub correct: usize,
+    /// FMR at the threshold.
+    pub fmr: f64,
+    /// FNMR at the threshold.
+    pub fnmr: f64,
+}
+
+/// The equal error rate with its interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct EerEstimate {
+    /// The rate.
+    #[serde(flatten)]
+    pub estimate: Estimate,
+    /// The threshold there.
+    pub threshold: f64,
+}
+
+/// TAR at an FMR with its interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TarEstimate {
+    /// The limit on the false match rate.
+    pub fmr: f64,
+    /// The true accept rate.
+    #[serde(flatten)]
+    pub estimate: Estimate,
+    /// The threshold there.
+    pub threshold: f64,
+    /// Non-mated pairs that the limit allows.
+    pub support: u64,
+}
+
+/// Samples and pairs without a score.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Failures {
+    /// Distinct samples in the pairs.
+    pub samples: usize,
+    /// Samples that gave no template.
+    pub failed_samples: usize,
+    /// Mated pairs with such a sample.
+    pub mated_pairs: usize,
+    /// Non-mated pairs with such a sample.
+    pub non_mated_pairs: usize,
+}
+
+impl Failures {
+    /// Failure to enrol rate: share of the samples that gave no template.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        if self.samples == 0 { 0.0 } else { self.failed_samples as f64 / self.samples as f64 }
+    }
+}
+
+/// What a verification protocol came to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VerificationReport {
+    /// All pairs.
+    pub pairs: usize,
+    /// At the threshold.
+    pub accuracy: Accuracy,
+    /// Area under the ROC curve.
+    pub auc: Estimate,
+    /// Equal error rate.
+    pub eer: EerEstimate,
+    /// At the usual false match rates.
+    pub tar_at_fmr: Vec<TarEstimate>,
+    /// Mated scores that exist.
+    pub mated_scores: ScoreSummary,
+    /// Non-mated scores that exist.
+    pub non_mated_scores: ScoreSummary,
+    /// Failures to enrol.
+    pub failures: Failures,
+    /// How failures are counted.
+    pub failure_rule: &'static str,
+    /// How the intervals were made.
+    pub bootstrap: Bootstrap,
+}
+
+impl Scores {
+    /// The scores of a protocol under [`FAILURE_RULE`].
+    ///
+    /// # Errors
+    /// As [`Scores::new`].
+    pub fn from_comparisons(comparisons: &[Comparison]) -> Result<Self, EvaluationError> {
+        let of = |mated: bool| comparisons.iter().filter(move |c| c.mated == mated).map(|c| c.score);
+        let mated: Vec<f64> = of(true).map(|s| s.unwrap_or(FAILED_SCORE)).collect();
+        Self::new(&mated, &of(false).flatten().collect::<Vec<f64>>())
+    }
+}
+
+/// Evaluates pairs at a threshold, or at the best threshold for these very pairs. `samples` holds the number of
+/// distinct samples and of those that failed.
+///
+/// # Errors
+/// When a kind of pair is missing or a score is not finite.
+pub fn report(
+    comparisons: &[Comparison],
+    samples: (usize, usize),
+    threshold: Option<f64>,
+    bootstrap: Bootstrap,
+) -> Result<VerificationReport, EvaluationError> {
+    let scores = Scores::from_comparisons(comparisons)?;
+    let failed = |mated: bool| comparisons.iter().filter(|c| c.mated == mated && c.score.is_none()).count();
+    let failures = Failures {
+        samples: samples.0,
+        failed_samples: samples.1,
+        mated_pairs: failed(true),
+        non_mated_pairs: failed(false),
+    };
+    let origin = if threshold.is_some() { ThresholdOrigin::OtherPairs } else { ThresholdOrigin::SamePairs };
+    let threshold = threshold.unwrap_or_else(|| scores.best_threshold());
+    let roc = Roc::new(&scores);
+    let intervals = bootstrap.intervals(&scores, |weights| {
+        let roc = Roc::weighted(&scores, |i| weights[i]);
+        let correct = correct_weighted(&scores, threshold, weights);
+        let [two, three] = REPORTED_FMR.map(|r| roc.tar_at_fmr(r).tar);
+        [correct as f64 / comparisons.len() as f64, roc.auc(), roc.eer().rate, two, three]
+    });
+    let [accuracy, auc, eer, tars @ ..] = intervals;
+    let correct = scores.correct_at(threshold);
+    let at = roc.at(threshold);
+    let Eer { rate, threshold: eer_threshold } = roc.eer();
+    let tar = |(fmr, interval): (f64, Interval)| {
+        let p = roc.tar_at_fmr(fmr);
+        let estimate = Estimate { value: p.tar, interval };
+        TarEstimate { fmr, estimate, threshold: p.threshold, support: p.support }
+    };
+    Ok(VerificationReport {
+        pairs: comparisons.len(),
+        accuracy: Accuracy {
+            estimate: Estimate { value: correct as f64 / comparisons.len() as f64, interval: accuracy },
+            threshold,
+            threshold_origin: origin,
+            correct,
+            fmr: at.fmr,
+            fnmr: 1.0 - at.tar,
+        },
+        auc: Estimate { value: roc.auc(), interval: auc },
+        eer: EerEstimate { estimate: Estimate { value: rate, interval: eer }, threshold: eer_threshold },
+        tar_at_fmr: REPORTED_FMR.into_iter().zip(tars).map(tar).collect(),
+        mated_scores: scored_summary(&scores, failures.mated_pairs),
+        non_mated_scores: scores.summary(false),
+        failures,
+        failure_rule: FAILURE_RULE,
+        bootstrap,
+    })
+}
+
+/// Pairs decided rightly, each counted as often as it was drawn.
+fn correct_weighted(scores: &Scores, threshold: f64, weights: &[u32]) -> u64 {
+    let right = scores.items.iter().zip(weights).filter(|((s, mated), _)| (*s >= threshold) == *mated);
+    right.map(|(_, &w)| u64::from(w)).sum()
+}
+
+/// Mated scores without the stand-ins of failed pairs, which sort last.
+fn scored_summary(scores: &Scores, failed: usize) -> ScoreSummary {
+    let real: Vec<f64> = scores.of(true).take(scores.mated_count() - failed).collect();
+    match Scores::new(&real, &[0.0]) {
+        Ok(s) => s.summary(true),
+        Err(_) => ScoreSummary { count: 0, mean: FAILED_SCORE, sd: 0.0 },
+    }
+}

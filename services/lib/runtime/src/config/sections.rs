@@ -1,0 +1,272 @@
+//! The typed configuration, one struct per section; what each key means stands in `default.toml`.
+//! Read by the binary, which turns sections into the roles' own configurations.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The effective configuration of a process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// HTTPS edge.
+    pub gateway: GatewaySection,
+    /// What one request may carry.
+    pub limits: LimitsSection,
+    /// Inference.
+    pub worker: WorkerSection,
+    /// Records.
+    pub store: StoreSection,
+    /// Galleries in memory.
+    pub gallery: GallerySection,
+    /// Job lanes.
+    pub queue: QueueSection,
+    /// Models and artefacts.
+    pub models: ModelsSection,
+    /// Metrics and probes.
+    pub admin: AdminSection,
+    /// Logs.
+    pub telemetry: TelemetrySection,
+    /// How the process ends.
+    pub shutdown: ShutdownSection,
+}
+
+/// `[gateway]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewaySection {
+    /// HTTPS address; port 0 takes any.
+    pub listen: SocketAddr,
+    /// Lowest TLS version accepted.
+    pub tls_min_version: TlsVersion,
+    /// Certificate chain, PEM; given together with the key or not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// Private key, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key_file: Option<PathBuf>,
+    /// Further names for a certificate made here.
+    pub tls_extra_names: Vec<String>,
+    /// First admin key: read if the file exists, else made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_key_file: Option<PathBuf>,
+    /// Requests in work at once.
+    pub max_in_flight: usize,
+    /// Bytes of request bodies held at once.
+    pub max_buffered_bytes: usize,
+    /// Deadline of a request that names none, in milliseconds.
+    pub default_deadline_ms: u64,
+    /// Latest deadline a request may name, in milliseconds.
+    pub max_deadline_ms: u64,
+    /// Longest time for a body to arrive, in milliseconds.
+    pub body_timeout_ms: u64,
+}
+
+impl GatewaySection {
+    /// Deadline of a request that names none.
+    #[must_use]
+    pub const fn default_deadline(&self) -> Duration {
+        Duration::from_millis(self.default_deadline_ms)
+    }
+
+    /// Latest deadline a request may name.
+    #[must_use]
+    pub const fn max_deadline(&self) -> Duration {
+        Duration::from_millis(self.max_deadline_ms)
+    }
+
+    /// Longest time for a body to arrive.
+    #[must_use]
+    pub const fn body_timeout(&self) -> Duration {
+        Duration::from_millis(self.body_timeout_ms)
+    }
+}
+
+/// A TLS protocol version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// `[limits]`: what one request may carry. The gateway and the worker both enforce them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsSection {
+    /// Bytes of one encoded image.
+    pub image_bytes: usize,
+    /// Pixels of one image.
+    pub image_pixels: u64,
+    /// Images of one request.
+    pub images: usize,
+    /// Bytes of a request with images.
+    pub request_bytes: usize,
+    /// Bytes of a request without images.
+    pub json_bytes: usize,
+}
+
+/// `[worker]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerSection {
+    /// What computes.
+    pub provider: Provider,
+    /// Threads of one model run; 0 takes one per core.
+    pub session_threads: usize,
+    /// Threads that decode and align; 0 takes one per core.
+    pub cpu_threads: usize,
+    /// Jobs in work from the interactive lane; 0 chooses by cores.
+    pub interactive_jobs: usize,
+    /// Jobs in work from the bulk lane; 0 chooses by cores.
+    pub bulk_jobs: usize,
+    /// Pictures of one detector run.
+    pub detect_batch: usize,
+    /// Faces of one embedder run.
+    pub embed_batch: usize,
+    /// How long the first item of a batch waits, in milliseconds.
+    pub batch_delay_ms: u64,
+    /// Pixels being decoded at once.
+    pub max_pixels_in_flight: u64,
+    /// False match rate of a verification by default.
+    pub verification_fmr: f64,
+}
+
+impl WorkerSection {
+    /// How long the first item of a batch waits.
+    #[must_use]
+    pub const fn batch_delay(&self) -> Duration {
+        Duration::from_millis(self.batch_delay_ms)
+    }
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    /// ONNX Runtime's CPU kernels.
+    Cpu,
+    /// NVIDIA GPUs.
+    Cuda,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSection {
+    /// Engine.
+    pub engine: StoreEngine,
+    /// Data directory.
+    pub data_dir: PathBuf,
+    /// Memory for pages.
+    pub cache_bytes: usize,
+}
+
+/// Engine of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreEngine {
+    /// Embedded, one process at a time.
+    Redb,
+}
+
+/// `[gallery]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GallerySection {
+    /// Memory for all galleries; 0 sets no bound.
+    pub max_bytes: usize,
+}
+
+/// `[queue]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueSection {
+    /// Engine.
+    pub engine: QueueEngine,
+    /// Jobs that may wait on a lane.
+    pub lane_jobs: usize,
+    /// Bytes of jobs that may wait on a lane.
+    pub lane_bytes: usize,
+}
+
+/// Engine of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueueEngine {
+    /// Within one process.
+    Memory,
+}
+
+/// `[models]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelsSection {
+    /// Manifest of the detector.
+    pub detector: String,
+    /// Manifest of the embedder.
+    pub embedder: String,
+    /// Fetched artefacts.
+    pub cache_dir: PathBuf,
+    /// Further manifests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest_dir: Option<PathBuf>,
+    /// ONNX Runtime library to use in place of the pinned one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime_library: Option<PathBuf>,
+    /// Accepts licences that forbid commercial use.
+    pub accept_licence: bool,
+    /// Never fetches.
+    pub offline: bool,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminSection {
+    /// Plain HTTP address; port 0 takes any.
+    pub listen: SocketAddr,
+}
+
+/// `[telemetry]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetrySection {
+    /// Form of a log line.
+    pub format: LogFormat,
+    /// Which log lines.
+    pub filter: String,
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Human on a terminal, else JSON.
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[shutdown]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShutdownSection {
+    /// Grace period, in milliseconds.
+    pub grace_ms: u64,
+}
+
+impl ShutdownSection {
+    /// Grace period.
+    #[must_use]
+    pub const fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms)
+    }
+}

@@ -1,0 +1,101 @@
+//! Rules between keys, checked on the typed configuration. Called by `config::load`, which adds the sources.
+
+use super::Config;
+
+/// A key and what is wrong with its value.
+pub(super) type Broken = (&'static str, String);
+
+/// Every rule that does not hold.
+pub(super) fn broken_rules(config: &Config) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    at_least_one(config, &mut broken);
+    gateway(config, &mut broken);
+    limits(config, &mut broken);
+    worker(config, &mut broken);
+    names(config, &mut broken);
+    if let Err(e) = crate::telemetry::parse_filter(&config.telemetry.filter) {
+        broken.push(("telemetry.filter", e));
+    }
+    broken
+}
+
+fn at_least_one(config: &Config, broken: &mut Vec<Broken>) {
+    let (g, l, q) = (&config.gateway, &config.limits, &config.queue);
+    for (key, value) in [
+        ("gateway.max_in_flight", g.max_in_flight as u64),
+        ("gateway.default_deadline_ms", g.default_deadline_ms),
+        ("gateway.max_deadline_ms", g.max_deadline_ms),
+        ("gateway.body_timeout_ms", g.body_timeout_ms),
+        ("limits.image_bytes", l.image_bytes as u64),
+        ("limits.image_pixels", l.image_pixels),
+        ("limits.images", l.images as u64),
+        ("limits.json_bytes", l.json_bytes as u64),
+        ("queue.lane_jobs", q.lane_jobs as u64),
+    ] {
+        if value == 0 {
+            broken.push((key, "must be at least 1".into()));
+        }
+    }
+}
+
+fn gateway(config: &Config, broken: &mut Vec<Broken>) {
+    let g = &config.gateway;
+    match (&g.tls_cert_file, &g.tls_key_file) {
+        (Some(_), None) => broken.push(("gateway.tls_cert_file", "needs gateway.tls_key_file beside it".into())),
+        (None, Some(_)) => broken.push(("gateway.tls_key_file", "needs gateway.tls_cert_file beside it".into())),
+        _ => {}
+    }
+    at_most(
+        broken,
+        "gateway.default_deadline_ms",
+        g.default_deadline_ms,
+        ("gateway.max_deadline_ms", g.max_deadline_ms),
+    );
+    if g.listen.port() != 0 && g.listen == config.admin.listen {
+        broken.push(("admin.listen", "must differ from gateway.listen".into()));
+    }
+}
+
+fn limits(config: &Config, broken: &mut Vec<Broken>) {
+    let (l, g, q) = (&config.limits, &config.gateway, &config.queue);
+    let request = ("limits.request_bytes", l.request_bytes as u64);
+    at_most(broken, "limits.image_bytes", l.image_bytes as u64, request);
+    // A request beyond either could never be accepted.
+    at_most(broken, request.0, request.1, ("gateway.max_buffered_bytes", g.max_buffered_bytes as u64));
+    at_most(broken, request.0, request.1, ("queue.lane_bytes", q.lane_bytes as u64));
+    let pixels = ("worker.max_pixels_in_flight", config.worker.max_pixels_in_flight);
+    at_most(broken, "limits.image_pixels", l.image_pixels, pixels);
+}
+
+fn worker(config: &Config, broken: &mut Vec<Broken>) {
+    let w = &config.worker;
+    for (key, value) in [("worker.detect_batch", w.detect_batch), ("worker.embed_batch", w.embed_batch)] {
+        if !(1..=256).contains(&value) {
+            broken.push((key, "must lie between 1 and 256".into()));
+        }
+    }
+    if w.batch_delay_ms >= config.gateway.default_deadline_ms {
+        let limit = config.gateway.default_deadline_ms;
+        broken.push(("worker.batch_delay_ms", format!("must stay below gateway.default_deadline_ms ({limit})")));
+    }
+    if !(w.verification_fmr > 0.0 && w.verification_fmr < 1.0) {
+        broken.push(("worker.verification_fmr", "must be a rate above 0 and below 1".into()));
+    }
+}
+
+/// Manifest names become file names.
+fn names(config: &Config, broken: &mut Vec<Broken>) {
+    let m = &config.models;
+    for (key, name) in [("models.detector", &m.detector), ("models.embedder", &m.embedder)] {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(fits) {
+            broken.push((key, format!("{name:?} is not a manifest name (letters, digits, '.', '_', '-')")));
+        }
+    }
+}
+
+fn at_most(broken: &mut Vec<Broken>, key: &'static str, value: u64, (other, limit): (&str, u64)) {
+    if value > limit {
+        broken.push((key, format!("must not exceed {other} ({limit})")));
+    }
+}

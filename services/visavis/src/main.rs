@@ -1,0 +1,72 @@
+//! The `visavis` binary: parses the command line, loads the configuration and hands over to a command. Roles are
+//! library crates; nothing here knows HTTP or tensors.
+
+mod artefacts;
+mod banner;
+mod cli;
+mod config_command;
+mod data_dir;
+mod eval;
+mod failure;
+mod maintenance;
+mod models_command;
+mod output;
+mod progress;
+mod sample;
+mod settings;
+mod system;
+mod up;
+mod wiring;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use cli::{Cli, Command, ConfigCommand, EvalCommand, ModelsCommand};
+use failure::Failure;
+
+/// What may still run on a blocking thread when the process ends is not waited for longer than this.
+const LEFTOVERS: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return output::clap_answer(&answer),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return output::failed(&Failure::Other(format!("the threads cannot be started: {e}"))),
+    };
+    let outcome = runtime.block_on(run(cli));
+    runtime.shutdown_timeout(LEFTOVERS);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output::failed(&failure),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command.unwrap_or(Command::Up(cli.up)) {
+        Command::Up(args) => up::run(settings::load(&args.settings())?).await,
+        Command::Models { command } => match command {
+            ModelsCommand::List(args) => models_command::list(&settings::load(&args.settings())?.config),
+            ModelsCommand::Fetch { names, models } => {
+                models_command::fetch(settings::load(&models.settings())?.config, names).await
+            }
+            ModelsCommand::Import { file, models } => {
+                models_command::import(&settings::load(&models.settings())?.config, &file)
+            }
+        },
+        Command::Eval { command: EvalCommand::Verification(args) } => {
+            eval::verification(settings::load(&args.models.settings())?.config, args).await
+        }
+        Command::Openapi => {
+            output::text(&gateway::openapi_json());
+            Ok(())
+        }
+        Command::Config { command: ConfigCommand::Print(args) } => {
+            config_command::print(&settings::load(&args.settings())?)
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! From the sections of the configuration to the roles' own configurations. The names meet here and nowhere else.
+
+use std::path::PathBuf;
+
+use domain::ThresholdSpec;
+use gateway::{GatewayConfig, Limits, Times, TlsConfig};
+use queue::MemoryOptions;
+use runtime::Config;
+use runtime::config::{Provider, TlsVersion};
+use worker::WorkerConfig;
+
+use crate::data_dir::DataDir;
+
+/// The gateway's configuration.
+pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
+    let (g, l) = (&config.gateway, &config.limits);
+    let (cert, key) = certificate(config, data);
+    let base = GatewayConfig::new(g.listen, cert, key);
+    GatewayConfig {
+        tls: TlsConfig {
+            extra_names: g.tls_extra_names.clone(),
+            allow_tls12: g.tls_min_version == TlsVersion::V1_2,
+            ..base.tls
+        },
+        limits: Limits {
+            image_bytes: l.image_bytes,
+            request_bytes: l.request_bytes,
+            json_bytes: l.json_bytes,
+            max_images: l.images,
+            in_flight: g.max_in_flight,
+            buffered_bytes: g.max_buffered_bytes,
+            queue_depth: config.queue.lane_jobs as u64,
+        },
+        times: Times {
+            deadline: g.default_deadline(),
+            max_deadline: g.max_deadline(),
+            body: g.body_timeout(),
+            drain: config.shutdown.grace(),
+            ..base.times
+        },
+        ..base
+    }
+}
+
+/// Certificate and key: the configured pair, or the one in the data directory.
+pub fn certificate(config: &Config, data: &DataDir) -> (PathBuf, PathBuf) {
+    match (&config.gateway.tls_cert_file, &config.gateway.tls_key_file) {
+        (Some(cert), Some(key)) => (cert.clone(), key.clone()),
+        _ => (data.tls().join("cert.pem"), data.tls().join("key.pem")),
+    }
+}
+
+/// The worker's configuration.
+pub fn worker(config: &Config) -> WorkerConfig {
+    let (w, base) = (&config.worker, WorkerConfig::default());
+    let or = |configured: usize, automatic: usize| if configured == 0 { automatic } else { configured };
+    WorkerConfig {
+        limits: vision::Limits {
+            max_bytes: config.limits.image_bytes,
+            max_pixels: config.limits.image_pixels,
+            ..base.limits
+        },
+        max_pixels_in_flight: w.max_pixels_in_flight,
+        interactive_jobs: or(w.interactive_jobs, base.interactive_jobs),
+        bulk_jobs: or(w.bulk_jobs, base.bulk_jobs),
+        provider: match w.provider {
+            Provider::Cpu => inference::Provider::Cpu,
+            Provider::Cuda => inference::Provider::Cuda,
+        },
+        session_threads: w.session_threads,
+        cpu_threads: w.cpu_threads,
+        detect_batch: w.detect_batch,
+        embed_batch: w.embed_batch,
+        batch_delay: w.batch_delay(),
+        verification: ThresholdSpec::fmr(w.verification_fmr),
+        drain_grace: config.shutdown.grace(),
+        ..base
+    }
+}
+
+/// The memory queue's bounds.
+pub fn queue(config: &Config) -> MemoryOptions {
+    MemoryOptions {
+        lane_capacity: config.queue.lane_jobs,
+        lane_bytes: config.queue.lane_bytes,
+        ..MemoryOptions::default()
+    }
+}

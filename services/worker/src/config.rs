@@ -1,0 +1,84 @@
+//! What a worker can be told. Filled by the binary from the configuration; the defaults suit a small CPU machine.
+
+use std::time::Duration;
+
+use domain::ThresholdSpec;
+use inference::Provider;
+
+/// Settings of a worker.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// Name of the machine, first half of the consumers' names.
+    pub host: String,
+    /// Bounds on one encoded image, checked from its header.
+    pub limits: vision::Limits,
+    /// Pixels decoded at any one time, over all jobs: bounds the memory for pictures (3 bytes a pixel, about three
+    /// times that while a progressive picture is read).
+    pub max_pixels_in_flight: u64,
+    /// Jobs worked on at a time from the interactive lane.
+    pub interactive_jobs: usize,
+    /// Jobs worked on at a time from the bulk lane.
+    pub bulk_jobs: usize,
+    /// What computes.
+    pub provider: Provider,
+    /// Threads within one operator of a session; 0 for one per core.
+    pub session_threads: usize,
+    /// Threads for decoding and aligning; 0 for one per core.
+    pub cpu_threads: usize,
+    /// Side of the detector's square canvas in pixels, a multiple of 32.
+    pub detector_canvas: u32,
+    /// Largest batch of the detector; on a CPU a batch costs more per picture than singles.
+    pub detect_batch: usize,
+    /// Largest batch of the embedder.
+    pub embed_batch: usize,
+    /// Longest a face waits for company while the engine is busy.
+    pub batch_delay: Duration,
+    /// Threshold of compare and verify when the caller names none.
+    pub verification: ThresholdSpec,
+    /// How long a finished job's result is kept.
+    pub result_ttl: Duration,
+    /// How long running jobs may take to finish when the worker is told to stop.
+    pub drain_grace: Duration,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        let cores = cores();
+        Self {
+            host: "local".into(),
+            limits: vision::Limits::default(),
+            max_pixels_in_flight: 120_000_000,
+            interactive_jobs: 4 * cores,
+            bulk_jobs: cores,
+            provider: Provider::Cpu,
+            session_threads: 0,
+            cpu_threads: 0,
+            detector_canvas: 640,
+            detect_batch: 1,
+            embed_batch: 8,
+            batch_delay: Duration::from_millis(2),
+            verification: ThresholdSpec::fmr(1e-4),
+            result_ttl: Duration::from_secs(24 * 3600),
+            drain_grace: Duration::from_secs(20),
+        }
+    }
+}
+
+impl WorkerConfig {
+    /// Threads within one operator of a session.
+    #[must_use]
+    pub fn session_threads(&self) -> usize {
+        if self.session_threads == 0 { cores() } else { self.session_threads }
+    }
+
+    /// Threads for decoding and aligning.
+    #[must_use]
+    pub fn cpu_threads(&self) -> usize {
+        if self.cpu_threads == 0 { cores() } else { self.cpu_threads }
+    }
+}
+
+/// Cores this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

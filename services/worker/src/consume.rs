@@ -1,0 +1,157 @@
+//! Consume: takes jobs off a lane, as many as there is room for, and sees each through to its reply. Called by
+//! [`crate::Worker::run`], once per lane.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use domain::{ErrorCode, Problem, Timestamp};
+use futures::FutureExt;
+use queue::{Consumer, Delivery};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wire::v1::reply::Outcome;
+
+use crate::{
+    jobs::{self, Desk},
+    pipeline::Context,
+    stages::respond,
+    timings::{Stage, Timings},
+};
+
+/// How often a running job tells the queue that it is still alive.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// Pause after the queue failed, so that an outage is not met with a storm of attempts.
+const BACKOFF: Duration = Duration::from_millis(500);
+
+/// Takes jobs until `shutdown`; those begun go on in `running`.
+pub async fn consume(
+    desk: Arc<Desk>,
+    consumer: Consumer,
+    slots: usize,
+    running: TaskTracker,
+    shutdown: CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(slots.max(1)));
+    loop {
+        // Room first: nothing is taken off the lane that could not be begun at once.
+        let first = tokio::select! {
+            () = shutdown.cancelled() => return,
+            permit = Arc::clone(&slots).acquire_owned() => permit,
+        };
+        let Ok(first) = first else { return };
+        let room = 1 + slots.available_permits();
+        let taken = tokio::select! {
+            () = shutdown.cancelled() => return,
+            taken = consumer.next(room) => taken,
+        };
+        let deliveries = match taken {
+            Ok(deliveries) => deliveries,
+            Err(error) => {
+                tracing::warn!(%error, "the queue cannot be read; trying again");
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = tokio::time::sleep(BACKOFF) => continue,
+                }
+            }
+        };
+        let mut permit = Some(first);
+        for delivery in deliveries {
+            let permit = match permit.take() {
+                Some(p) => p,
+                None => match Arc::clone(&slots).acquire_owned().await {
+                    Ok(p) => p,
+                    Err(_) => return,
+                },
+            };
+            let (desk, name) = (Arc::clone(&desk), consumer.name().to_owned());
+            running.spawn(async move {
+                see_through(&desk, &name, delivery).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// One job from delivery to acknowledgement. A panic is that job's `internal`, nobody else's.
+async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
+    let _in_flight = InFlight::enter(desk);
+    let timings = Arc::new(Timings::new(desk.metrics.stage_seconds.clone()));
+    timings.add(Stage::Queue, delivery.queued_for());
+    let context = Context { deadline: deadline(&delivery), timings: Arc::clone(&timings) };
+    let job_id = delivery.envelope.job_id.clone();
+    let kind = wire::job_kind(&delivery.envelope).map_or("unknown", domain::JobKind::as_str);
+    if delivery.cancelled().await {
+        // Nobody waits any more; the queue only needs to forget it.
+        let gone = Problem::new(ErrorCode::DeadlineExceeded, "the job was cancelled");
+        let reply = respond::reply(desk, name, &job_id, Err(gone), &timings);
+        settle(desk, delivery, &reply).await;
+        return;
+    }
+    // The envelope moves to the job for its images' sake; what the reply needs stays with the delivery.
+    let mut envelope = std::mem::take(&mut delivery.envelope);
+    let work = AssertUnwindSafe(jobs::carry_out(desk, &mut envelope, &context)).catch_unwind();
+    let outcome = with_heartbeat(&delivery, work).await.unwrap_or_else(|_| {
+        tracing::error!(job = %job_id, kind, "a job panicked");
+        Err(Problem::new(ErrorCode::Internal, "the job failed unexpectedly"))
+    });
+    delivery.envelope = envelope;
+    count(desk, kind, &outcome);
+    let reply = respond::reply(desk, name, &job_id, outcome, &timings);
+    settle(desk, delivery, &reply).await;
+}
+
+async fn settle(desk: &Desk, delivery: Delivery, reply: &wire::v1::Reply) {
+    if let Err(error) = respond::respond(desk, delivery, reply).await {
+        tracing::warn!(job = %reply.job_id, %error, "a reply could not be sent; the job will be delivered again");
+    }
+}
+
+/// Runs `work`, telling the queue every now and then that the job is alive.
+async fn with_heartbeat<T>(delivery: &Delivery, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = beat.tick() => {
+                if let Err(error) = delivery.touch().await {
+                    tracing::warn!(%error, "the heartbeat of a job was not taken");
+                }
+            }
+        }
+    }
+}
+
+/// The envelope's deadline on this process's monotonic clock.
+fn deadline(delivery: &Delivery) -> Instant {
+    let left = Timestamp::from_millis(delivery.envelope.deadline_ms).since(Timestamp::now());
+    Instant::now() + left.min(Duration::from_secs(24 * 3600))
+}
+
+fn count(desk: &Desk, kind: &str, outcome: &Result<Outcome, Problem>) {
+    let outcome = match outcome {
+        Ok(_) => "ok",
+        Err(p) => p.code.slug(),
+    };
+    desk.metrics.jobs.with_label_values(&[kind, outcome]).inc();
+}
+
+/// Counts a job while it lives, whatever way it ends.
+struct InFlight<'a>(&'a Desk);
+
+impl<'a> InFlight<'a> {
+    fn enter(desk: &'a Desk) -> Self {
+        desk.metrics.jobs_in_flight.inc();
+        Self(desk)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.jobs_in_flight.dec();
+    }
+}

@@ -1,0 +1,128 @@
+//! What each kind of job does. A job's handler gets the request and a [`Desk`] and gives the outcome of the reply;
+//! everything around it (queue, deadline on arrival, reply, acknowledgement) is the consumer's.
+
+mod compare;
+mod detect;
+mod embed;
+mod enrol;
+mod identify;
+mod verify;
+
+use std::sync::Arc;
+
+use domain::{
+    CalibrationTable, Collection, CollectionId, ErrorCode, Problem, Purpose, Template, TenantId, ThresholdSpec,
+};
+use gallery::Galleries;
+use store::{Collections, Jobs, Pepper, RepoError, Store, Subjects};
+use wire::v1::{self, Envelope, envelope::Request, reply::Outcome};
+
+use crate::{config::WorkerConfig, metrics::Metrics, pipeline::Context, pipeline::Pipeline};
+
+/// Everything a job may need; shared by all jobs of a worker.
+pub struct Desk {
+    pub(crate) config: WorkerConfig,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) calibration: CalibrationTable,
+    pub(crate) model_version: String,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) pepper: Pepper,
+    pub(crate) galleries: Arc<Galleries>,
+    pub(crate) metrics: Metrics,
+}
+
+/// Carries out a job.
+///
+/// # Errors
+/// The problem the caller is told.
+pub async fn carry_out(desk: &Desk, envelope: &mut Envelope, context: &Context) -> Result<Outcome, Problem> {
+    let tenant = TenantId::new(&envelope.tenant).map_err(|e| Problem::invalid("tenant", e.to_string()))?;
+    let job = envelope.job_id.clone();
+    match envelope.request.take() {
+        Some(Request::Detect(r)) => detect::run(desk, r, context).await.map(Outcome::Detect),
+        Some(Request::Compare(r)) => compare::run(desk, r, context).await.map(Outcome::Compare),
+        Some(Request::Embed(r)) => embed::run(desk, r, context).await.map(Outcome::Embed),
+        Some(Request::Enrol(r)) => enrol::run(desk, &tenant, &job, r, context).await.map(Outcome::Enrol),
+        Some(Request::Identify(r)) => identify::run(desk, &tenant, r, context).await.map(Outcome::Identify),
+        Some(Request::Verify(r)) => verify::run(desk, &tenant, r, context).await.map(Outcome::Verify),
+        None => Err(Problem::invalid("request", "this worker does not know the kind of job; upgrade it")),
+    }
+}
+
+impl Desk {
+    /// Repository of a tenant's collections.
+    pub(crate) fn collections(&self) -> Collections {
+        Collections::new(Arc::clone(&self.store))
+    }
+
+    /// Repository of a tenant's jobs.
+    pub(crate) fn jobs(&self, tenant: &TenantId) -> Jobs {
+        Jobs::new(Arc::clone(&self.store), tenant)
+    }
+
+    /// Repository of a collection's subjects.
+    pub(crate) fn subjects(&self, tenant: &TenantId, collection: &CollectionId) -> Subjects {
+        Subjects::new(Arc::clone(&self.store), self.pepper, tenant.clone(), collection.clone())
+    }
+
+    /// A collection that the active model serves.
+    pub(crate) async fn collection(&self, tenant: &TenantId, id: &str) -> Result<Collection, Problem> {
+        let id = CollectionId::new(id).map_err(|e| Problem::invalid("collection_id", e.to_string()))?;
+        let found = self.collections().get(tenant, &id).await.map_err(store_problem)?;
+        let collection = found.ok_or_else(|| collection_gone(&id))?.value;
+        if collection.contract != self.pipeline.contract() {
+            return Err(contract_mismatch(&id));
+        }
+        Ok(collection)
+    }
+
+    /// A threshold in its three forms, with a default, for so many comparisons.
+    pub(crate) fn threshold(
+        &self,
+        asked: Option<v1::ThresholdSpec>,
+        default: ThresholdSpec,
+        comparisons: u64,
+    ) -> Result<domain::ResolvedThreshold, Problem> {
+        let spec = asked.and_then(Option::<ThresholdSpec>::from).unwrap_or(default);
+        self.calibration.resolve(spec, comparisons)
+    }
+
+    /// A caller's own embedding, if it is of the active contract.
+    pub(crate) fn probe(&self, e: &v1::Embedding) -> Result<Template, Problem> {
+        let contract = self.pipeline.contract();
+        if e.contract != contract.to_string() {
+            let detail = format!("the embedding is of contract {}, the active model's is {contract}", e.contract);
+            return Err(Problem::new(ErrorCode::CollectionModelMismatch, detail));
+        }
+        Template::from_embedding(contract, &e.values).map_err(|e| Problem::invalid("/embedding/values", e.to_string()))
+    }
+}
+
+/// Refuses a purpose the collection was not made for. The gateway asks for one where it is not clear.
+pub(crate) fn check_purpose(collection: &Collection, purpose: &str) -> Result<(), Problem> {
+    if purpose.is_empty() || collection.purposes.iter().any(|p| p.as_str() == purpose) {
+        return Ok(());
+    }
+    let allowed: Vec<&str> = collection.purposes.iter().map(Purpose::as_str).collect();
+    let detail = format!("the collection's purposes are: {}", allowed.join(", "));
+    Err(Problem::new(ErrorCode::PurposeNotAllowed, detail))
+}
+
+/// A gallery's score as a cosine: half precision leaves the length of a vector a little off one.
+pub(crate) fn cosine(score: f32) -> f64 {
+    f64::from(score.clamp(-1.0, 1.0))
+}
+
+pub(crate) fn collection_gone(id: &CollectionId) -> Problem {
+    Problem::new(ErrorCode::CollectionNotFound, format!("there is no collection {id}"))
+}
+
+pub(crate) fn contract_mismatch(id: &CollectionId) -> Problem {
+    let detail = format!("collection {id} holds templates of another embedding model than the one in use");
+    Problem::new(ErrorCode::CollectionModelMismatch, detail)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
+pub(crate) fn store_problem(e: RepoError) -> Problem {
+    Problem::new(e.code(), e.to_string())
+}

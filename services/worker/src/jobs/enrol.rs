@@ -1,0 +1,251 @@
+//! Enrol: images to templates of one subject, committed together with the subject and its consent, or not at all.
+//! Carried out at least once, with effect exactly once: the reply is stored with the templates under the job's id.
+
+use bytes::Bytes;
+use domain::{
+    Collection, Consent, ConsentId, EnrolledFace, ErrorCode, Face, FaceId, FieldError, JobId, Problem, Purpose,
+    Subject, SubjectId, Template, TenantId, Timestamp,
+};
+use futures::future::join_all;
+use store::{EnrolSubject, Enrolment, Outcome, Space, Subjects};
+use wire::v1::{self, EnrolReply, EnrolRequest, FaceSelection, Image, enrol_reply::RejectedImage};
+
+use super::{Desk, collection_gone, store_problem};
+use crate::{
+    choose::choose,
+    pipeline::Context,
+    stages::{align::AlignedFace, in_time},
+    timings::Stage,
+};
+
+pub(super) async fn run(
+    desk: &Desk,
+    tenant: &TenantId,
+    job: &str,
+    request: EnrolRequest,
+    context: &Context,
+) -> Result<EnrolReply, Problem> {
+    let collection = desk.collection(tenant, &request.collection_id).await?;
+    let job = JobId::new(job).map_err(|e| Problem::invalid("job_id", e.to_string()))?;
+    let missing = || Problem::invalid("subject", "a subject is needed");
+    let subject: Subject = request.subject.clone().ok_or_else(missing)?.try_into().map_err(|_| missing())?;
+    let subjects = desk.subjects(tenant, &collection.id);
+    if let Some(stored) = subjects.done(&subject.id, &job).await.map_err(store_problem)? {
+        return replayed(desk, Space::collection(tenant, &collection.id), stored).await;
+    }
+    let consent = consent(&subjects, &collection, &subject.id, request.consent.as_ref()).await?;
+
+    let selection = request.face_selection();
+    let (accepted, rejected) = sort_out(desk, &collection, request.images, selection, context).await?;
+    let crops: Vec<_> = accepted.iter().map(|f| &f.crop).collect();
+    let templates = desk.pipeline.embed(&crops, context).await?;
+    in_time(context.deadline)?;
+
+    let now = Timestamp::now();
+    let faces: Vec<(EnrolledFace, Template)> = accepted
+        .into_iter()
+        .zip(templates)
+        .map(|(f, template)| (enrolled(f.face, &subject.id, &template, now), template))
+        .collect();
+    let reply = EnrolReply {
+        subject: Some((&subject).into()),
+        faces: faces.iter().map(|(f, _)| f.into()).collect(),
+        rejected,
+        revision: 0,
+        consent_id: Some(consent.id().to_string()),
+    };
+    let enrolled = faces.len() as u64;
+    let enrolment = Enrolment {
+        subject: if request.create {
+            EnrolSubject::New(subject.clone())
+        } else {
+            EnrolSubject::Existing(subject.id.clone(), None)
+        },
+        faces,
+        required_consent: consent.on_record(),
+        consent: consent.to_record(),
+        job_id: job.clone(),
+        reply: wire::encode_reply(&v1::Reply {
+            job_id: job.to_string(),
+            outcome: Some(v1::reply::Outcome::Enrol(reply.clone())),
+            ..v1::Reply::default()
+        }),
+        now,
+    };
+    let start = std::time::Instant::now();
+    let outcome = subjects.enrol(&enrolment).await.map_err(store_problem);
+    context.timings.since(Stage::Store, start);
+    match outcome? {
+        Outcome::Committed(revision) => {
+            desk.metrics.enrolled_faces.with_label_values(&["enrolled"]).inc_by(enrolled);
+            Ok(EnrolReply { revision: revision.0, ..reply })
+        }
+        Outcome::AlreadyDone(stored) => replayed(desk, Space::collection(tenant, &collection.id), stored).await,
+        other => Err(refused(&other, &collection, &subject.id)),
+    }
+}
+
+/// The reply that an earlier delivery of the same job stored. Its revision was not known yet when it was written: the
+/// present one, which includes it, is told instead.
+async fn replayed(desk: &Desk, space: Space, stored: Bytes) -> Result<EnrolReply, Problem> {
+    let damaged = || Problem::new(ErrorCode::Internal, "the stored reply of this job cannot be read");
+    match wire::decode_reply(stored).map_err(|_| damaged())?.outcome {
+        Some(v1::reply::Outcome::Enrol(reply)) => {
+            let revision = desk.store.revision(&space).await;
+            let revision = revision.map_err(|e| Problem::new(e.code(), e.to_string()))?;
+            Ok(EnrolReply { revision: revision.0, ..reply })
+        }
+        _ => Err(damaged()),
+    }
+}
+
+fn refused(outcome: &Outcome, collection: &Collection, subject: &SubjectId) -> Problem {
+    match outcome {
+        Outcome::SubjectExists => {
+            let detail = format!("subject {subject} exists already; add images to it, or delete it first");
+            Problem::new(ErrorCode::Conflict, detail)
+        }
+        Outcome::SubjectGone => {
+            Problem::new(ErrorCode::SubjectNotFound, format!("there is no subject {subject} in the collection"))
+        }
+        Outcome::CollectionGone => collection_gone(&collection.id),
+        Outcome::ConsentChanged => {
+            Problem::new(ErrorCode::ConsentRequired, "the consent was withdrawn while the images were being read")
+        }
+        Outcome::Committed(_) | Outcome::AlreadyDone(_) => {
+            Problem::new(ErrorCode::Internal, "the enrolment ended unexpectedly")
+        }
+    }
+}
+
+fn enrolled(face: Face, subject_id: &SubjectId, template: &Template, now: Timestamp) -> EnrolledFace {
+    EnrolledFace {
+        id: FaceId::generate(),
+        subject_id: subject_id.clone(),
+        face,
+        contract: template.contract(),
+        created_at: now,
+    }
+}
+
+/// The consent an enrolment rests on.
+enum Basis {
+    /// Given with the request, to be recorded with the enrolment.
+    Given(Box<Consent>),
+    /// On record already; must still be there at the commit.
+    Recorded(ConsentId),
+}
+
+impl Basis {
+    const fn id(&self) -> &ConsentId {
+        match self {
+            Self::Given(c) => &c.id,
+            Self::Recorded(id) => id,
+        }
+    }
+
+    fn on_record(&self) -> Option<ConsentId> {
+        match self {
+            Self::Given(_) => None,
+            Self::Recorded(id) => Some(id.clone()),
+        }
+    }
+
+    fn to_record(&self) -> Option<Consent> {
+        match self {
+            Self::Given(c) => Some((**c).clone()),
+            Self::Recorded(_) => None,
+        }
+    }
+}
+
+/// A consent in force for all purposes of the collection: the one given, else one on record.
+async fn consent(
+    subjects: &Subjects,
+    collection: &Collection,
+    subject: &SubjectId,
+    given: Option<&v1::Consent>,
+) -> Result<Basis, Problem> {
+    let now = Timestamp::now();
+    if let Some(given) = given {
+        let damaged = |_| Problem::invalid("/consent", "the consent is not complete");
+        let consent = Consent::try_from(given.clone()).map_err(damaged)?;
+        return if consent.permits(&collection.purposes, now) {
+            Ok(Basis::Given(Box::new(consent)))
+        } else {
+            Err(consent_required(collection, subject))
+        };
+    }
+    let recorded = subjects.consents(subject).await.map_err(store_problem)?;
+    let active = recorded.into_iter().map(|c| c.value).find(|c| c.permits(&collection.purposes, now));
+    active.map(|c| Basis::Recorded(c.id)).ok_or_else(|| consent_required(collection, subject))
+}
+
+fn consent_required(collection: &Collection, subject: &SubjectId) -> Problem {
+    let purposes: Vec<&str> = collection.purposes.iter().map(Purpose::as_str).collect();
+    let detail = format!(
+        "subject {subject} has no consent in force for the purposes of collection {} ({}); \
+         send one with the request, or record it at /v1/consents",
+        collection.id,
+        purposes.join(", ")
+    );
+    Problem::new(ErrorCode::ConsentRequired, detail)
+}
+
+/// Faces fit for enrolment, and why the other images are not. When none is fit the request fails with the first
+/// image's problem, and `errors` tells each image's.
+async fn sort_out(
+    desk: &Desk,
+    collection: &Collection,
+    images: Vec<Image>,
+    selection: FaceSelection,
+    context: &Context,
+) -> Result<(Vec<AlignedFace>, Vec<RejectedImage>), Problem> {
+    let sent = images.len();
+    let looked = images.into_iter().map(|image| fit(desk, collection, image, selection, context));
+    let (mut accepted, mut rejected, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, outcome) in (0u32..).zip(join_all(looked).await) {
+        match outcome {
+            Ok(face) => accepted.push(face),
+            // Not the image's fault: the caller is to try the whole request again.
+            Err((problem, _)) if problem.code.status() >= 500 => return Err(problem),
+            Err((problem, quality)) => {
+                desk.metrics.enrolled_faces.with_label_values(&[problem.code.slug()]).inc();
+                problems.push((index, problem.clone()));
+                rejected.push(RejectedImage { index, problem: Some(problem.into()), quality });
+            }
+        }
+    }
+    match problems.first() {
+        Some((_, first)) if accepted.is_empty() && sent > 0 => {
+            let error = |(i, p): &(u32, Problem)| FieldError {
+                pointer: format!("/images/{i}"),
+                detail: format!("{}: {}", p.code, p.detail),
+            };
+            Err(Problem { errors: problems.iter().map(error).collect(), ..first.clone() })
+        }
+        _ => Ok((accepted, rejected)),
+    }
+}
+
+/// The one face of an image, if it passes the collection's quality gate.
+async fn fit(
+    desk: &Desk,
+    collection: &Collection,
+    image: Image,
+    selection: FaceSelection,
+    context: &Context,
+) -> Result<AlignedFace, (Problem, Option<v1::Quality>)> {
+    let found = desk.pipeline.detect(image.data, 0, context).await.map_err(|p| (p, None))?;
+    let chosen = choose(&found.faces, selection).map_err(|p| (p, None))?;
+    let quality = &chosen.face.quality;
+    if collection.quality_gate.admits(quality.level) {
+        return Ok(chosen.clone());
+    }
+    let detail = format!(
+        "the face's quality is {:.0} of 100, below the collection's gate ({})",
+        quality.score,
+        if quality.reasons.is_empty() { "no single reason".to_owned() } else { quality.reasons.join(", ") }
+    );
+    Err((Problem::new(ErrorCode::LowQuality, detail), Some(quality.into())))
+}

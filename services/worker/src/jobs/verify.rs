@@ -1,0 +1,75 @@
+//! Verify: one face against the templates of one subject, 1:1.
+
+use domain::{ErrorCode, Face, Problem, SubjectId, Template, TenantId, decide};
+use store::Lookup;
+use wire::v1::{VerifyReply, VerifyRequest};
+
+use super::{Desk, check_purpose, cosine, store_problem};
+use crate::{
+    choose::choose,
+    pipeline::Context,
+    stages::search::{Scope, current, search},
+};
+
+pub(super) async fn run(
+    desk: &Desk,
+    tenant: &TenantId,
+    request: VerifyRequest,
+    context: &Context,
+) -> Result<VerifyReply, Problem> {
+    let collection = desk.collection(tenant, &request.collection_id).await?;
+    check_purpose(&collection, &request.purpose)?;
+    let subject = SubjectId::new(&request.subject_id).map_err(|e| Problem::invalid("subject_id", e.to_string()))?;
+    let threshold = desk.threshold(request.threshold, desk.config.verification, 1)?;
+    let subjects = desk.subjects(tenant, &collection.id);
+    known(subjects.get(&subject).await.map_err(store_problem)?, &subject)?;
+
+    let (face, template) = probe(desk, request, context).await?;
+    let gallery = current(&desk.galleries, tenant, &collection, context).await?;
+    let scope = Scope { limit: 1, filter: None, subjects: Some(vec![subject.clone()]) };
+    let hits = search(&desk.pipeline.cpu, &gallery, vec![template], scope, context).await?;
+    let Some(best) = hits.into_iter().next().and_then(|h| h.hits.into_iter().next()) else {
+        // It may have been erased between the look-up and the search.
+        known(subjects.get(&subject).await.map_err(store_problem)?, &subject)?;
+        let detail = format!("subject {subject} has no enrolled face to compare with");
+        return Err(Problem::new(ErrorCode::FaceNotFound, detail));
+    };
+    let score = cosine(best.score);
+    let (decision, _) = decide(&[score], threshold.score, 0.0);
+    Ok(VerifyReply {
+        face: face.as_ref().map(Into::into),
+        decision: wire::v1::Decision::from(decision).into(),
+        score,
+        fmr_at_score: desk.calibration.fmr_at(score),
+        face_id: best.face_id.to_string(),
+        threshold: Some(threshold.into()),
+        revision: gallery.revision().0,
+    })
+}
+
+/// The face to compare: of the image, or the caller's own embedding.
+async fn probe(desk: &Desk, request: VerifyRequest, context: &Context) -> Result<(Option<Face>, Template), Problem> {
+    let selection = request.face_selection();
+    if let Some(e) = &request.embedding {
+        return Ok((None, desk.probe(e)?));
+    }
+    let image = request.image.ok_or_else(|| Problem::invalid("/image", "an image or an embedding is needed"))?;
+    let found = desk.pipeline.detect(image.data, 0, context).await?;
+    let chosen = choose(&found.faces, selection)?;
+    let mut templates = desk.pipeline.embed(&[&chosen.crop], context).await?;
+    let template = templates.pop().ok_or_else(|| Problem::new(ErrorCode::InferenceFailed, "no embedding was made"))?;
+    Ok((Some(chosen.face.clone()), template))
+}
+
+/// `subject_not_found` or `erased` unless the subject is there.
+fn known(lookup: Lookup, subject: &SubjectId) -> Result<(), Problem> {
+    match lookup {
+        Lookup::Found(_) => Ok(()),
+        Lookup::Erased(at) => {
+            Err(Problem::new(ErrorCode::Erased, format!("subject {subject} was erased at {at}")))
+        }
+        Lookup::Absent => {
+            Err(Problem::new(ErrorCode::SubjectNotFound, format!("there is no subject {subject} in the collection")))
+        }
+    }
+}

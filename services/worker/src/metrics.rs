@@ -1,0 +1,76 @@
+//! What the worker tells the monitoring. Units and names as the operations page has them.
+
+use std::time::Duration;
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+};
+
+use crate::batcher::Observer;
+
+/// Handles to the worker's metrics; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Seconds by stage.
+    pub stage_seconds: HistogramVec,
+    /// Jobs by kind and outcome (`ok` or the problem's code).
+    pub jobs: IntCounterVec,
+    /// Jobs being worked on.
+    pub jobs_in_flight: IntGauge,
+    /// Items per model run, by model role.
+    pub batch_size: HistogramVec,
+    /// Seconds an item waited for its batch, by model role.
+    pub batch_wait: HistogramVec,
+    /// Best comparison score of each search.
+    pub top_score: Histogram,
+    /// Decisions by outcome.
+    pub decisions: IntCounterVec,
+    /// Faces enrolled and refused.
+    pub enrolled_faces: IntCounterVec,
+}
+
+impl Metrics {
+    /// Makes and registers the metrics.
+    ///
+    /// # Errors
+    /// When the registry already has one of that name.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let seconds = exponential_buckets(0.000_25, 2.0, 16)?;
+        let tenths: Vec<f64> = (-2..=10).map(|i| f64::from(i) / 10.0).collect();
+        let stage = HistogramOpts::new("visavis_stage_seconds", "Seconds of a job by stage");
+        let size = HistogramOpts::new("visavis_batch_size", "Items per model run");
+        let wait = HistogramOpts::new("visavis_batch_wait_seconds", "Seconds an item waited for its batch");
+        let top = HistogramOpts::new("visavis_top_score", "Best comparison score of each search").buckets(tenths);
+        let metrics = Self {
+            stage_seconds: HistogramVec::new(stage.buckets(seconds.clone()), &["stage"])?,
+            jobs: IntCounterVec::new(Opts::new("visavis_jobs_total", "Jobs done"), &["kind", "outcome"])?,
+            jobs_in_flight: IntGauge::new("visavis_jobs_in_flight", "Jobs being worked on")?,
+            batch_size: HistogramVec::new(size.buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0]), &["model"])?,
+            batch_wait: HistogramVec::new(wait.buckets(seconds), &["model"])?,
+            top_score: Histogram::with_opts(top)?,
+            decisions: IntCounterVec::new(Opts::new("visavis_decisions_total", "Decisions"), &["decision"])?,
+            enrolled_faces: IntCounterVec::new(
+                Opts::new("visavis_enrolment_faces_total", "Images at enrolment by outcome"),
+                &["outcome"],
+            )?,
+        };
+        registry.register(Box::new(metrics.stage_seconds.clone()))?;
+        registry.register(Box::new(metrics.jobs.clone()))?;
+        registry.register(Box::new(metrics.jobs_in_flight.clone()))?;
+        registry.register(Box::new(metrics.batch_size.clone()))?;
+        registry.register(Box::new(metrics.batch_wait.clone()))?;
+        registry.register(Box::new(metrics.top_score.clone()))?;
+        registry.register(Box::new(metrics.decisions.clone()))?;
+        registry.register(Box::new(metrics.enrolled_faces.clone()))?;
+        Ok(metrics)
+    }
+}
+
+impl Observer for Metrics {
+    fn batch(&self, model: &'static str, waits: &[Duration]) {
+        #[expect(clippy::cast_precision_loss, reason = "batches are small")]
+        self.batch_size.with_label_values(&[model]).observe(waits.len() as f64);
+        let wait = self.batch_wait.with_label_values(&[model]);
+        waits.iter().for_each(|w| wait.observe(w.as_secs_f64()));
+    }
+}

@@ -1,0 +1,62 @@
+//! Decode: encoded bytes to an upright picture, on the CPU pool, with the pixels in flight bounded. Called by the
+//! pipeline for every image of a job.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use domain::{ErrorCode, Problem};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use vision::{DecodeError, Limits, Rgb8};
+
+use crate::{cpu::CpuPool, stages::in_time};
+
+/// Pixels per permit: a semaphore counts in u32, and finer steps would serve nobody.
+const PIXELS_PER_PERMIT: u64 = 4096;
+
+/// Decodes pictures within a budget of pixels.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    limits: Limits,
+    budget: Arc<Semaphore>,
+    permits: u32,
+    cpu: CpuPool,
+}
+
+/// A decoded picture; the budget gets its pixels back when this is dropped.
+#[derive(Debug)]
+pub struct Picture {
+    /// Upright pixels.
+    pub pixels: Rgb8,
+    _held: OwnedSemaphorePermit,
+}
+
+impl Decoder {
+    /// A decoder that holds at most `max_pixels_in_flight`, and at least one picture of the largest size allowed.
+    #[must_use]
+    pub fn new(limits: Limits, max_pixels_in_flight: u64, cpu: CpuPool) -> Self {
+        let pixels = max_pixels_in_flight.max(limits.max_pixels);
+        let permits = u32::try_from(pixels.div_ceil(PIXELS_PER_PERMIT)).unwrap_or(u32::MAX >> 3);
+        Self { limits, budget: Arc::new(Semaphore::new(permits as usize)), permits, cpu }
+    }
+
+    /// Decodes one image. Limits are checked against its header before a pixel is decoded or memory set aside.
+    ///
+    /// # Errors
+    /// As [`vision::decode`]; `deadline_exceeded` when the budget was not free in time.
+    pub async fn decode(&self, bytes: Bytes, deadline: Instant) -> Result<Picture, Problem> {
+        let info = vision::probe(&bytes, &self.limits).map_err(problem)?;
+        let pixels = u64::from(info.width) * u64::from(info.height);
+        let wanted = u32::try_from(pixels.div_ceil(PIXELS_PER_PERMIT)).unwrap_or(u32::MAX).clamp(1, self.permits);
+        let held = Arc::clone(&self.budget).acquire_many_owned(wanted).await;
+        let held = held.map_err(|_| Problem::new(ErrorCode::Internal, "the worker is shutting down"))?;
+        in_time(deadline)?;
+        let limits = self.limits;
+        let pixels = self.cpu.run(move || vision::decode(&bytes, &limits)).await?.map_err(problem)?;
+        Ok(Picture { pixels, _held: held })
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
+fn problem(e: DecodeError) -> Problem {
+    Problem::new(e.code(), e.to_string())
+}

@@ -1,0 +1,62 @@
+//! Respond: the outcome to the caller. The result is stored where the job asked for it, the reply goes to the gateway
+//! that waits, and only then is the entry taken off the lane.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use domain::{JobId, Problem, TenantId, Timestamp};
+use queue::{Delivery, OnRejected, QueueError, Rejection};
+use wire::v1::{Envelope, Reply, reply::Outcome};
+
+use crate::{jobs::Desk, timings::Timings};
+
+/// The reply to a job.
+#[must_use]
+pub fn reply(desk: &Desk, worker: &str, job_id: &str, outcome: Result<Outcome, Problem>, timings: &Timings) -> Reply {
+    Reply {
+        job_id: job_id.to_owned(),
+        worker: worker.to_owned(),
+        model_version: desk.model_version.clone(),
+        timings: timings.to_wire(),
+        outcome: Some(outcome.unwrap_or_else(|p| Outcome::Problem(p.into()))),
+    }
+}
+
+/// Stores, sends and acknowledges.
+///
+/// # Errors
+/// When the queue is gone: the entry then stays on the lane and is delivered again.
+pub async fn respond(desk: &Desk, delivery: Delivery, reply: &Reply) -> Result<(), QueueError> {
+    if delivery.envelope.keep_result {
+        let result = match &reply.outcome {
+            Some(Outcome::Problem(p)) => Err(Problem::from(p.clone())),
+            _ => Ok(wire::encode_reply(reply)),
+        };
+        keep(desk, &delivery.envelope, result).await;
+    }
+    delivery.settle(reply).await
+}
+
+/// Stores the result with the job's record. A store that is gone is told to the log only: the job is done, and its
+/// caller finds it unfinished until it expires.
+async fn keep(desk: &Desk, envelope: &Envelope, result: Result<Bytes, Problem>) {
+    let (Ok(tenant), Ok(job)) = (TenantId::new(&envelope.tenant), JobId::new(&envelope.job_id)) else {
+        return;
+    };
+    if let Err(error) = desk.jobs(&tenant).finish(&job, result, Timestamp::now()).await {
+        tracing::error!(job = %job, %error, "the result of a job could not be stored");
+    }
+}
+
+/// Ends the record of a job that the queue does not deliver: too late, cancelled, or given up after its last delivery.
+pub struct KeepRejected(pub Arc<Desk>);
+
+#[async_trait]
+impl OnRejected for KeepRejected {
+    async fn rejected(&self, envelope: &Envelope, why: Rejection) {
+        if let (true, Some(problem)) = (envelope.keep_result, why.problem()) {
+            keep(&self.0, envelope, Err(problem)).await;
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Search: a template against a collection's gallery, exactly, once the gallery has caught up with the store.
+//! Called by identify and verify.
+
+use std::{sync::Arc, time::Instant};
+
+use domain::{Collection, ErrorCode, Metadata, Problem, SubjectId, Template, TenantId};
+use gallery::{CollectionGallery, Galleries, GalleryError, Hits, Index, Query};
+
+use crate::{
+    cpu::CpuPool,
+    pipeline::Context,
+    timings::Stage,
+};
+
+/// A collection's gallery as of its latest revision: an acknowledged enrolment is in it, an erased one is not.
+///
+/// # Errors
+/// `store_unavailable` when the store cannot be asked, `collection_not_found` when it is gone.
+pub async fn current(
+    galleries: &Galleries,
+    tenant: &TenantId,
+    collection: &Collection,
+    context: &Context,
+) -> Result<Arc<CollectionGallery>, Problem> {
+    let start = Instant::now();
+    let gallery = galleries.current(tenant, &collection.id, collection.contract).await.map_err(problem);
+    context.timings.since(Stage::Search, start);
+    gallery
+}
+
+/// What to search for beside the probe itself.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Subjects wanted.
+    pub limit: usize,
+    /// Labels a subject must carry.
+    pub filter: Option<Metadata>,
+    /// Only these subjects.
+    pub subjects: Option<Vec<SubjectId>>,
+}
+
+/// The best subjects for each probe, best first, each with its best template. All probes of a call share one pass over
+/// the gallery, on the CPU pool.
+///
+/// # Errors
+/// `collection_model_mismatch` for a probe of another contract, or a gallery that holds only templates of another.
+pub async fn search(
+    cpu: &CpuPool,
+    gallery: &Arc<CollectionGallery>,
+    probes: Vec<Template>,
+    scope: Scope,
+    context: &Context,
+) -> Result<Vec<Hits>, Problem> {
+    let start = Instant::now();
+    if gallery.index().is_empty() && gallery.other_contract_rows() > 0 {
+        let detail = "the collection was enrolled with another embedding model than the one in use";
+        return Err(Problem::new(ErrorCode::CollectionModelMismatch, detail));
+    }
+    let index = Arc::clone(gallery.index());
+    let hits = cpu.run(move || {
+        let values: Vec<Vec<f32>> = probes.iter().map(Template::to_f32).collect();
+        let query = |values| Query {
+            filter: scope.filter.as_ref(),
+            subjects: scope.subjects.as_deref(),
+            ..Query::new(values, scope.limit)
+        };
+        let queries: Vec<Query<'_>> = values.iter().map(|v| query(v)).collect();
+        index.search_many(&queries)
+    });
+    let hits = hits.await?.map_err(problem);
+    context.timings.since(Stage::Search, start);
+    hits
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
+fn problem(e: GalleryError) -> Problem {
+    Problem::new(e.code(), e.to_string())
+}

@@ -1,0 +1,18 @@
+//! The figures that the service must reach, against reference embeddings and the evaluation data where it is there:
+//! right, not only running.
+
+#![expect(clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking and tells what it measured")]
+
+mod batches;
+mod counts;
+mod edge;
+mod pairs;
+mod pipeline;
+mod reference;
+
+/// Cosine of two vectors of any length.
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(p, q)| f64::from(*p) * f64::from(*q)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}

@@ -1,0 +1,56 @@
+//! The worker's own pipeline in this process: the same stages and models, without queue and HTTP.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use models::{Cache, Catalogue, ModelSet, Pip, Selection, Silent, Target};
+use prometheus::{HistogramOpts, HistogramVec};
+use vision::Rgb8;
+use worker::{Analysis, Context, Pipeline, Timings, WorkerConfig};
+
+/// A pipeline and what its calls need.
+pub struct Models {
+    pipeline: Pipeline,
+    timings: Arc<Timings>,
+}
+
+impl Models {
+    /// Fetches (once per machine) and loads YuNet with this embedder.
+    pub async fn with(embedder: &str) -> Self {
+        let selection = Selection { detector: "yunet".into(), embedder: embedder.into(), accept_licence: true };
+        let loaded = tokio::task::spawn_blocking(move || {
+            let catalogue = Catalogue::built_in().expect("the built-in manifests");
+            let cache = Cache::open(testkit::cache_dir()).expect("the cache");
+            let library = catalogue.runtime().artefact().expect("a runtime for this platform");
+            let mut wanted = catalogue.wanted(&selection).expect("known models");
+            wanted.push(library.clone());
+            models::fetch(&cache, &wanted, &Pip::default(), &Silent).expect("models can be fetched");
+            let set = ModelSet::load(&catalogue, &selection, &cache, Target::Cpu).expect("models load");
+            let runtime = inference::OnnxRuntime::load(&cache.path_of(&library)).expect("the runtime loads");
+            (set, runtime)
+        });
+        let (set, runtime) = loaded.await.expect("loading");
+        let pipeline = worker::load_pipeline(&WorkerConfig::default(), set, runtime, None).await.expect("a pipeline");
+        let histogram = HistogramVec::new(HistogramOpts::new("stages", "stages"), &["stage"]).expect("a histogram");
+        Self { pipeline, timings: Arc::new(Timings::new(histogram)) }
+    }
+
+    fn context(&self) -> Context {
+        Context { deadline: Instant::now() + Duration::from_secs(120), timings: Arc::clone(&self.timings) }
+    }
+
+    /// Everything about one picture, the most prominent face first.
+    pub async fn analyse(&self, image: Bytes, max_faces: usize) -> Analysis {
+        self.pipeline.analyse(image, max_faces, &self.context()).await.expect("a picture that can be read")
+    }
+
+    /// Embeddings of aligned crops, in one call.
+    pub async fn embed(&self, crops: &[Rgb8]) -> Vec<Vec<f32>> {
+        let crops: Vec<&Rgb8> = crops.iter().collect();
+        let templates = self.pipeline.embed(&crops, &self.context()).await.expect("embeddings");
+        templates.iter().map(domain::Template::to_f32).collect()
+    }
+}

@@ -1,0 +1,8 @@
+//! The workspace against its own rules, without building or starting anything: who imports whom, what deny.toml says,
+//! lints and sizes of files.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod files;
+mod imports;
+mod workspace;

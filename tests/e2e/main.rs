@@ -1,0 +1,49 @@
+//! The running service as a caller sees it: the real binary, over real TLS, with real photos.
+
+#![expect(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails by panicking")]
+
+mod access;
+mod asynchronous;
+mod consents;
+mod erasure;
+mod journey;
+mod recognise;
+mod refusals;
+mod transport;
+mod visibility;
+mod writes;
+
+use serde_json::Value;
+use testkit::{Client, Person, TestApp};
+
+/// A caller with the admin key of the service that these tests share.
+fn caller() -> Client {
+    TestApp::shared().client()
+}
+
+/// A caller and a collection of its own with these people enrolled, one photo each.
+async fn collection_with(id: &str, people: &[Person]) -> Client {
+    let client = caller();
+    drop(client.create_collection(id).await);
+    for person in people {
+        drop(client.enrol(id, person.id(), &[person.photo()]).await.expect(201));
+    }
+    client
+}
+
+/// The decision on the only face searched, and the best candidate if there is one.
+#[track_caller]
+fn decision(answer: &Value) -> (&str, &str) {
+    let results = answer["results"].as_array().expect("results");
+    assert_eq!(results.len(), 1, "{answer}");
+    let best = results[0]["candidates"][0]["subject_id"].as_str().unwrap_or_default();
+    (results[0]["decision"].as_str().expect("a decision"), best)
+}
+
+/// The embedding of the only face in an image, as the API gives it.
+async fn embedding_of(client: &Client, image: bytes::Bytes) -> Vec<f32> {
+    let answer = client.embeddings(image).await.ok();
+    let values = answer["items"][0]["faces"][0]["embedding"]["values"].as_array().expect("an embedding").clone();
+    #[expect(clippy::cast_possible_truncation, reason = "it was a single-precision number")]
+    values.iter().map(|v| v.as_f64().expect("a number") as f32).collect()
+}
