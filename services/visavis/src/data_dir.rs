@@ -1,8 +1,11 @@
 //! The data directory: what lies where, and the lock that keeps a second process out.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use runtime::Secret;
 
 use crate::failure::Failure;
 
@@ -68,5 +71,26 @@ impl DataDir {
     /// The sample picture.
     pub fn sample(&self) -> PathBuf {
         self.root.join("astronaut.png")
+    }
+}
+
+/// Writes a configured secret to its file, readable by its owner alone. A file with another secret is a contradiction
+/// that only a person can settle.
+///
+/// # Errors
+/// [`Failure::Usage`] when the file holds something else.
+pub fn keep_secret(file: &Path, secret: &Secret<String>) -> Result<(), Failure> {
+    let failed = |e: &io::Error| Failure::io("the key file", file, e);
+    match File::options().write(true).create_new(true).mode(0o600).open(file) {
+        Ok(mut new) => writeln!(new, "{}", secret.expose()).and_then(|()| new.sync_all()).map_err(|e| failed(&e)),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            let there = fs::read_to_string(file).map_err(|e| failed(&e))?;
+            if there.trim() == secret.expose() {
+                return Ok(());
+            }
+            let detail = "holds another key than gateway.admin_key. Remove one of the two";
+            Err(Failure::Usage(format!("the key file {} {detail}", file.display())))
+        }
+        Err(e) => Err(failed(&e)),
     }
 }

@@ -1,5 +1,6 @@
 //! What has to be done now and then: galleries nobody searches catch up with erasures, expired records go.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 const EVERY: Duration = Duration::from_secs(30);
 
 /// Runs a round every half minute until `stop`. A round that fails is logged; the next one tries again.
-pub async fn run(store: Arc<RedbStore>, galleries: Arc<Galleries>, stop: CancellationToken) {
+pub async fn run(store: Arc<RedbStore>, galleries: Arc<Galleries>, stop: CancellationToken) -> Result<(), Infallible> {
     let mut rounds = interval(EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while let Some(_tick) = stop.run_until_cancelled(rounds.tick()).await {
@@ -26,4 +27,5 @@ pub async fn run(store: Arc<RedbStore>, galleries: Arc<Galleries>, stop: Cancell
             tracing::warn!(%error, "the galleries could not be maintained");
         }
     }
+    Ok(())
 }

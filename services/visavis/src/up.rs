@@ -13,7 +13,7 @@ use runtime::{Config, Loaded, Readiness, Shutdown};
 use store::{RedbOptions, RedbStore, Store};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker::{Worker, WorkerDeps, WorkerError};
+use worker::{Worker, WorkerDeps};
 
 use crate::artefacts::{self, Shelf};
 use crate::banner::Banner;
@@ -21,7 +21,7 @@ use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::progress::Bars;
 use crate::system::Process;
-use crate::{maintenance, output, sample, wiring};
+use crate::{data_dir, maintenance, output, sample, wiring};
 
 /// What the roles share.
 struct Core {
@@ -50,11 +50,11 @@ pub async fn run(loaded: Loaded) -> Result<(), Failure> {
     runtime::telemetry::init(&loaded.config.telemetry)?;
     let core = Core::open(loaded.config)?;
     let admin = AdminServer::bind(core.config.admin.listen, core.registry.clone(), core.readiness.clone()).await?;
-    let key_file = core.key_file();
+    let key_file = core.key_file()?;
     let store: Arc<dyn Store> = core.store.clone();
     ensure_admin_key(store, Some(&key_file)).await?;
     let gateway = core.bind_gateway().await?;
-    let mut banner = core.banner(gateway.address(), admin.local_addr(), key_file);
+    let banner = core.banner(gateway.address(), admin.local_addr(), key_file);
     let mut admin = Role::spawn(|stop| admin.serve(stop));
     let mut gateway = Role::spawn(|stop| gateway.serve(stop));
 
@@ -65,11 +65,7 @@ pub async fn run(loaded: Loaded) -> Result<(), Failure> {
         ended = &mut gateway.task => Err(ended_early("gateway", ended)),
     };
     let outcome = match started {
-        Ok(Some(worker)) => {
-            banner.photo = core.photo().await;
-            banner.models = core.process.model_version();
-            core.serve(worker, &mut gateway, &banner).await
-        }
+        Ok(Some(worker)) => core.serve(worker, &mut gateway, banner).await,
         Ok(None) => Ok(()),
         Err(failure) => Err(failure),
     };
@@ -109,9 +105,15 @@ impl Core {
         })
     }
 
-    fn key_file(&self) -> PathBuf {
-        let file = self.config.gateway.admin_key_file.clone().unwrap_or_else(|| self.data.admin_key());
-        std::path::absolute(&file).unwrap_or(file)
+    /// The file of the admin key; holds the configured key where there is one.
+    fn key_file(&self) -> Result<PathBuf, Failure> {
+        let g = &self.config.gateway;
+        let file = g.admin_key_file.clone().unwrap_or_else(|| self.data.admin_key());
+        let file = std::path::absolute(&file).unwrap_or(file);
+        if let Some(key) = &g.admin_key {
+            data_dir::keep_secret(&file, key)?;
+        }
+        Ok(file)
     }
 
     async fn bind_gateway(&self) -> Result<Gateway, Failure> {
@@ -143,13 +145,12 @@ impl Core {
     }
 
     /// Serves until a signal or a role's end, then drains the gateway first, so that the worker has nothing new to do.
-    async fn serve(&self, worker: Worker, gateway: &mut Role<GatewayError>, banner: &Banner) -> Result<(), Failure> {
+    async fn serve(&self, worker: Worker, gateway: &mut Role<GatewayError>, mut banner: Banner) -> Result<(), Failure> {
         let mut worker = Role::spawn(|stop| async move { worker.run(stop).await.map(drop) });
-        let mut upkeep = Role::spawn(|stop| {
-            let (store, galleries) = (self.store.clone(), self.galleries.clone());
-            async move { Ok::<_, WorkerError>(maintenance::run(store, galleries, stop).await) }
-        });
+        let mut upkeep = Role::spawn(|stop| maintenance::run(self.store.clone(), self.galleries.clone(), stop));
         self.process.warm();
+        banner.photo = self.photo().await;
+        banner.models = self.process.model_version();
         output::text(&banner.text());
         let outcome = tokio::select! {
             () = self.shutdown.begun() => Ok(()),

@@ -1,4 +1,5 @@
 //! The measures against cases worked out by hand and against their definitions on random scores.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use proptest::prelude::*;
 use visavis_evaluation::{

@@ -1,4 +1,5 @@
 //! The admin server over a real socket.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,5 @@
 //! The configuration's layers and faults, as somebody who writes settings meets them.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::path::PathBuf;
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Secret;
+
 /// The effective configuration of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +54,9 @@ pub struct GatewaySection {
     /// First admin key: read if the file exists, else made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_key_file: Option<PathBuf>,
+    /// First admin key itself; written to the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_key: Option<Secret<String>>,
     /// Requests in work at once.
     pub max_in_flight: usize,
     /// Bytes of request bodies held at once.

@@ -51,9 +51,21 @@ fn gateway(config: &Config, broken: &mut Vec<Broken>) {
         g.default_deadline_ms,
         ("gateway.max_deadline_ms", g.max_deadline_ms),
     );
+    if g.admin_key.as_ref().is_some_and(|key| !is_key(key.expose())) {
+        let form = "must have the form vv_<id>_<secret>, the secret being 16 to 128 letters and digits";
+        broken.push(("gateway.admin_key", form.into()));
+    }
     if g.listen.port() != 0 && g.listen == config.admin.listen {
         broken.push(("admin.listen", "must differ from gateway.listen".into()));
     }
+}
+
+/// The outer form alone; the gateway parses the key.
+fn is_key(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('_').collect();
+    let [prefix, id, secret] = parts[..] else { return false };
+    let plain = |s: &str| s.bytes().all(|b| b.is_ascii_alphanumeric());
+    prefix == "vv" && !id.is_empty() && plain(secret) && (16..=128).contains(&secret.len())
 }
 
 fn limits(config: &Config, broken: &mut Vec<Broken>) {
