@@ -16,6 +16,8 @@ pub struct Banner {
     pub key_file: PathBuf,
     /// Names of the models.
     pub models: String,
+    /// Name of the collection to try with; there is none of this name yet.
+    pub collection: String,
     /// A picture to try with.
     pub photo: Option<PathBuf>,
 }
@@ -55,16 +57,16 @@ impl Banner {
         );
         let photo =
             self.photo.as_deref().map_or_else(|| "\"$PHOTO\"".to_owned(), |p: &Path| quoted(&p.to_string_lossy()));
-        let purpose = "access_control";
+        let (purpose, collection) = ("access_control", &self.collection);
         [
             format!(
-                "{curl} -H 'Content-Type: application/json' -d '{{\"id\":\"demo\",\"purposes\":[\"{purpose}\"]}}' {url}/v1/collections"
+                "{curl} -H 'Content-Type: application/json' -d '{{\"id\":\"{collection}\",\"purposes\":[\"{purpose}\"]}}' {url}/v1/collections"
             ),
             format!(
                 "{curl} -F id=astronaut -F 'consent={{\"purposes\":[\"{purpose}\"],\"method\":\"public_domain_picture\"}}' \
-                 -F images=@{photo} {url}/v1/collections/demo/subjects"
+                 -F images=@{photo} {url}/v1/collections/{collection}/subjects"
             ),
-            format!("{curl} -F image=@{photo} {url}/v1/collections/demo/identify"),
+            format!("{curl} -F image=@{photo} {url}/v1/collections/{collection}/identify"),
         ]
     }
 }
@@ -100,6 +102,7 @@ mod tests {
             cert: "/data dir/tls/cert.pem".into(),
             key_file: "/data/admin.key".into(),
             models: "yunet+sface".into(),
+            collection: "demo".into(),
             photo: photo.map(Into::into),
         };
         banner.text()

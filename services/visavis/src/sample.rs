@@ -3,8 +3,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use domain::{CollectionId, TenantId};
 use models::{Artefact, Cache, Pip, Progress, WheelSource, WheelTags, fetch};
+
+use store::{Collections, Store};
 
 use crate::data_dir::DataDir;
 
@@ -25,6 +29,21 @@ pub fn photo(data: &DataDir, cache: &Cache, may_fetch: bool, progress: &dyn Prog
     let cached = cache.find(&artefact).ok().flatten()?;
     fs::copy(cached, &path).ok()?;
     Some(path)
+}
+
+/// The first of `demo`, `demo-2`, `demo-3`, … that no collection has yet, so that the printed lines work at every
+/// start.
+pub async fn free_collection(store: Arc<dyn Store>) -> String {
+    let collections = Collections::new(store);
+    let Ok(tenant) = TenantId::new("default") else { return "demo".into() };
+    for n in 1_u32.. {
+        let name = if n == 1 { "demo".to_owned() } else { format!("demo-{n}") };
+        let Ok(id) = CollectionId::new(&name) else { break };
+        if !matches!(collections.get(&tenant, &id).await, Ok(Some(_))) {
+            return name;
+        }
+    }
+    "demo".into()
 }
 
 fn artefact() -> Option<Artefact> {

@@ -150,6 +150,7 @@ impl Core {
         let mut upkeep = Role::spawn(|stop| maintenance::run(self.store.clone(), self.galleries.clone(), stop));
         self.process.warm();
         banner.photo = self.photo().await;
+        banner.collection = sample::free_collection(self.store.clone()).await;
         banner.models = self.process.model_version();
         output::text(&banner.text());
         let outcome = tokio::select! {
@@ -186,7 +187,7 @@ impl Core {
 
     fn banner(&self, address: std::net::SocketAddr, admin: std::net::SocketAddr, key_file: PathBuf) -> Banner {
         let (cert, _) = wiring::certificate(&self.config, &self.data);
-        Banner { address, admin, cert, key_file, models: String::new(), photo: None }
+        Banner { address, admin, cert, key_file, models: String::new(), collection: String::new(), photo: None }
     }
 }
 

@@ -81,7 +81,11 @@ fn the_printed_lines_work_as_printed_and_a_restart_keeps_everything() {
     assert_eq!(server.interrupt().code(), Some(0));
 
     let again = Server::start(&data);
-    let (status, found) = paste(again.curl_lines()[2], home.path());
+    let kept = again.curl_lines()[2].replace("/demo-2/", "/demo/");
+    let (status, found) = paste(&kept, home.path());
     assert_eq!((status, &found["results"][0]["decision"]), (200, &"match".into()), "{found}");
+    // And the lines printed now work too, in a collection of their own.
+    let statuses: Vec<u16> = again.curl_lines().iter().map(|line| paste(line, home.path()).0).collect();
+    assert_eq!(statuses, [201, 201, 200]);
     assert_eq!(again.interrupt().code(), Some(0));
 }

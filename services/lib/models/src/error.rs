@@ -156,7 +156,7 @@ pub enum ModelError {
     },
     /// No table for this pair.
     #[error(
-        "the embedder `{embedder}` has no calibration table for the detector `{detector}`. Make one with `visavis eval calibrate`"
+        "the embedder `{embedder}` has no calibration table for the detector `{detector}`. Add a [[calibration]] table to its manifest, or choose a detector that it has one for"
     )]
     NoCalibration {
         /// The embedder.
