@@ -14,7 +14,9 @@ pub enum AdminKeyError {
     #[error("admin key file: {0}")]
     File(#[from] io::Error),
     /// The file holds something else.
-    #[error("the admin key file does not hold a key of the form vv_<id>_<secret> (secret: 16 to 128 letters and digits)")]
+    #[error(
+        "the admin key file does not hold a key of the form vv_<id>_<secret> (secret: 16 to 128 letters and digits)"
+    )]
     Malformed,
     /// The store failed.
     #[error(transparent)]

@@ -67,7 +67,8 @@ pub(crate) async fn authenticate(keys: &ApiKeys, headers: &HeaderMap, now: Times
     let token = value.to_str().ok().and_then(|v| v.split_once(' '));
     let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, t)| t.trim());
     let credential = token.and_then(Credential::parse);
-    let credential = credential.ok_or_else(|| refused("the Authorization header holds no key of the form vv_<id>_<secret>"))?;
+    let credential =
+        credential.ok_or_else(|| refused("the Authorization header holds no key of the form vv_<id>_<secret>"))?;
     let key = keys.get(&credential.id).await?.map(|k| k.value);
     let stored = key.as_ref().map_or("", |k| &k.secret_sha256);
     // Against an unknown id the comparison still runs, with a hash that cannot match.
@@ -112,7 +113,9 @@ mod tests {
     fn ids_may_hold_underscores_and_malformed_keys_are_none() {
         let parsed = Credential::parse("vv_my_ci_key_0123456789abcdef").unwrap();
         assert_eq!(parsed.id.as_str(), "my_ci_key");
-        for bad in ["", "vv_", "vv_a", "vv_a_short", "xx_a_0123456789abcdef", "vv__0123456789abcdef", "vv_a_0123456789abcde!"] {
+        for bad in
+            ["", "vv_", "vv_a", "vv_a_short", "xx_a_0123456789abcdef", "vv__0123456789abcdef", "vv_a_0123456789abcde!"]
+        {
             assert!(Credential::parse(bad).is_none(), "{bad}");
         }
     }

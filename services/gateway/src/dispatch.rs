@@ -64,8 +64,9 @@ async fn wait(app: &AppState, call: &Call, request: Request) -> Result<Reply> {
     let within = call.deadline.unwrap_or(app.config.times.deadline);
     let end = Instant::now() + within;
     let envelope = Envelope { reply_to: app.reply_to.clone(), ..envelope(call, &call.job, request, within) };
-    let mut waiting = app.pending.register(call.job.clone(), app.queue.clone(), !call.repeatable);
+    // Counted before and so dropped after the wait.
     let _counted = Gauged::new(&app.metrics.pending);
+    let mut waiting = app.pending.register(call.job.clone(), app.queue.clone(), !call.repeatable);
     let submitted = timeout_at(end, app.queue.submit(Lane::Interactive, &envelope)).await;
     submitted.map_err(|_| late(within))??;
     match timeout_at(end, waiting.reply()).await {
@@ -93,8 +94,8 @@ async fn later(app: &AppState, call: &Call, request: Request, patience: Duration
         return Ok(Begun::Later(Box::new(job)));
     }
     envelope.reply_to.clone_from(&app.reply_to);
-    let mut waiting = app.pending.register(job.id.clone(), app.queue.clone(), false);
     let _counted = Gauged::new(&app.metrics.pending);
+    let mut waiting = app.pending.register(job.id.clone(), app.queue.clone(), false);
     submit_kept(app, call, lane, &envelope, &job).await?;
     match timeout_at(Instant::now() + patience, waiting.reply()).await {
         Ok(Some(reply)) => {
@@ -174,9 +175,9 @@ fn kind(request: &Request) -> domain::JobKind {
 }
 
 fn ready(app: &AppState) -> Result<()> {
-    app.system.models_ready().map_err(|missing| {
-        ApiProblem::new(ErrorCode::ModelNotReady, missing).retry_after(Duration::from_secs(2))
-    })
+    app.system
+        .models_ready()
+        .map_err(|missing| ApiProblem::new(ErrorCode::ModelNotReady, missing).retry_after(Duration::from_secs(2)))
 }
 
 fn late(within: Duration) -> ApiProblem {
@@ -196,7 +197,8 @@ fn accepted(job: &JobRecord) -> Response {
 /// `queue;dur=0.2, decode;dur=3.1, …` in milliseconds.
 fn server_timing(reply: &Reply) -> Option<HeaderValue> {
     #[expect(clippy::cast_precision_loss, reason = "microseconds of one request")]
-    let items = reply.timings.iter().filter_map(|t| Some(format!("{};dur={:.3}", stage(&t.stage)?, t.micros as f64 / 1e3)));
+    let items =
+        reply.timings.iter().filter_map(|t| Some(format!("{};dur={:.3}", stage(&t.stage)?, t.micros as f64 / 1e3)));
     let text = items.collect::<Vec<_>>().join(", ");
     HeaderValue::from_str(&text).ok().filter(|_| !text.is_empty())
 }

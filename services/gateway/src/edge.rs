@@ -17,6 +17,7 @@ use futures::FutureExt;
 
 pub(crate) use idempotency::{StoredAs, Unstorable};
 
+use self::body::Incoming;
 use crate::{
     auth,
     context::{REQUEST_ID, request_id},
@@ -31,10 +32,11 @@ pub(crate) async fn edge(State(app): State<App>, mut request: Request, next: Nex
     let _counted = Gauged::new(&app.metrics.in_flight);
     let seen = Seen::of(&request);
     request.extensions_mut().insert(seen.request_id.clone());
+    let body = Incoming::take(&mut request);
     let rule = app.rules.find(&seen.route, &seen.method);
     let (key, answer) = match authorise(&app, rule, &mut request).await {
         Ok(key) => {
-            let handled = AssertUnwindSafe(through(&app, rule, request, next)).catch_unwind().await;
+            let handled = AssertUnwindSafe(through(&app, rule, (request, body), next)).catch_unwind().await;
             (key, handled.unwrap_or_else(|_| Err(defect())))
         }
         Err(refusal) => (None, Err(refusal)),
@@ -58,18 +60,22 @@ async fn authorise(app: &App, rule: Option<&Rule>, request: &mut Request) -> Res
 }
 
 /// Admission, body, idempotency, handler. Public operations go straight through.
-async fn through(app: &App, rule: Option<&Rule>, request: Request, next: Next) -> Result<Response> {
+async fn through(
+    app: &App,
+    rule: Option<&Rule>,
+    (mut request, incoming): (Request, Incoming),
+    next: Next,
+) -> Result<Response> {
     let Some(rule) = rule else { return unruled(app, request, next).await };
     if rule.scope.is_none() {
         return Ok(next.run(request).await);
     }
     let limit = if rule.takes_images { app.config.limits.request_bytes } else { app.config.limits.json_bytes };
-    let expected = body::expected(&request, limit)?;
-    let admitted = app.admission.admit(expected)?;
+    let admitted = app.admission.admit(incoming.expected(request.headers(), limit)?)?;
     if rule.takes_images {
         app.admission.look(&app.queue).await?;
     }
-    let request = body::read(request, limit, app.config.times.body).await?;
+    *request.body_mut() = incoming.read(limit, app.config.times.body).await?.into();
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);
     if safe || !request.headers().contains_key(idempotency::HEADER) {
         return Ok(next.run(request).await);

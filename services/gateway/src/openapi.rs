@@ -109,6 +109,7 @@ fn complete(document: &mut Value) {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             let codes = problems(method, operation);
             describe_headers(method, operation);
+            describe_success(operation);
             describe_problems(operation, &codes);
         }
     }
@@ -130,18 +131,25 @@ fn problems(method: &str, operation: &mut Value) -> BTreeSet<&'static str> {
         codes.extend([E::Conflict, E::IdempotencyKeyReused]);
     }
     if takes_images(operation) {
-        codes.extend([E::ImageUndecodable, E::ImageTooLarge, E::InferenceFailed, E::ModelNotReady, E::QueueUnavailable]);
+        codes.extend([
+            E::ImageUndecodable,
+            E::ImageTooLarge,
+            E::InferenceFailed,
+            E::ModelNotReady,
+            E::QueueUnavailable,
+        ]);
     }
     codes.into_iter().map(ErrorCode::slug).collect()
 }
 
 fn describe_headers(method: &str, operation: &mut Value) {
-    let header = |name: &str, description: &str| {
-        json!({"name": name, "in": "header", "required": false, "description": description, "schema": {"type": "string"}})
-    };
+    let header = |name: &str, description: &str| json!({"name": name, "in": "header", "required": false, "description": description, "schema": {"type": "string"}});
     let mut more = vec![header("x-request-id", "Name of the request in answers and logs; made if absent")];
     if method != "get" && operation.get("security").is_some() {
-        more.push(header("idempotency-key", "The request is carried out once; repetitions get the same answer for 24 h"));
+        more.push(header(
+            "idempotency-key",
+            "The request is carried out once; repetitions get the same answer for 24 h",
+        ));
     }
     if takes_images(operation) {
         more.push(header("x-deadline-ms", "Most milliseconds to the answer, counted from the end of the body"));
@@ -154,6 +162,16 @@ fn describe_headers(method: &str, operation: &mut Value) {
     match operation["parameters"].as_array_mut() {
         Some(list) => list.extend(more),
         None => operation["parameters"] = Value::Array(more),
+    }
+}
+
+/// OpenAPI wants words for every response; where the body's schema says it all these will do.
+fn describe_success(operation: &mut Value) {
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        let words = if status == "201" { "Made; `location` says where" } else { "Done" };
+        if response["description"].as_str().is_none_or(str::is_empty) {
+            response["description"] = words.into();
+        }
     }
 }
 

@@ -1,10 +1,7 @@
 //! Jobs this gateway waits for: job id → the handler's channel. A guard removes the entry and cancels the job when
 //! the handler goes away first, because the client hung up or the deadline passed.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use domain::JobId;
 use parking_lot::Mutex;

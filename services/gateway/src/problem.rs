@@ -74,7 +74,8 @@ impl From<QueueError> for ApiProblem {
     fn from(e: QueueError) -> Self {
         match e {
             QueueError::Overloaded { retry_after } => {
-                Self::new(ErrorCode::Overloaded, "more work is waiting than can be done in time").retry_after(retry_after)
+                Self::new(ErrorCode::Overloaded, "more work is waiting than can be done in time")
+                    .retry_after(retry_after)
             }
             QueueError::TooLarge { .. } => {
                 Self::new(ErrorCode::PayloadTooLarge, "the request's images together are larger than a job may be")
@@ -187,7 +188,8 @@ mod tests {
         let response = finish(response, &RequestId::new("r-1").unwrap());
         assert_eq!(response.status(), 400);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
-        let json: serde_json::Value = serde_json::from_slice(&to_bytes(response.into_body(), 9999).await.unwrap()).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_slice(&to_bytes(response.into_body(), 9999).await.unwrap()).unwrap();
         assert_eq!(
             json,
             serde_json::json!({
@@ -202,7 +204,11 @@ mod tests {
     fn retryable_refusals_say_when_to_come_again() {
         let r = ApiProblem::new(ErrorCode::Overloaded, "x").retry_after(Duration::from_millis(2100)).into_response();
         assert_eq!(r.headers()[header::RETRY_AFTER], "3");
-        let r = ApiProblem::new(ErrorCode::QueueUnavailable, "x").into_response();
-        assert_eq!(r.headers()[header::RETRY_AFTER], "1");
+        let away = ApiProblem::from(QueueError::Unavailable("connection refused to 10.0.0.7".into()));
+        assert!(!away.problem.detail.contains("10.0.0.7"), "the inside is not told");
+        let r = away.into_response();
+        assert_eq!((r.status().as_u16(), &r.headers()[header::RETRY_AFTER]), (503, &HeaderValue::from_static("1")));
+        let full = ApiProblem::from(QueueError::Overloaded { retry_after: Duration::from_secs(4) });
+        assert_eq!((full.problem.code, full.retry_after), (ErrorCode::Overloaded, Some(Duration::from_secs(4))));
     }
 }

@@ -6,7 +6,6 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 use axum_server::tls_rustls::RustlsConfig;
@@ -114,30 +113,36 @@ fn names(config: &GatewayConfig) -> Vec<String> {
     names
 }
 
-/// Follows the two files and takes a renewed pair into use without a restart; runs until it is dropped. A pair that
-/// cannot be used is reported once per change and the old one stays.
+/// Follows the two files and takes a renewed pair into use without a restart; runs until it is dropped. The contents
+/// are compared, since two writes within one tick of the file system's clock have the same time. A pair that cannot
+/// be used, such as one half written, is tried again at each look and reported once; the old one stays meanwhile.
 pub(crate) async fn follow(config: TlsConfig, live: RustlsConfig) {
-    let mut seen = stamp(&config);
+    let mut used = contents(&config);
+    let mut reported = None;
     let mut every = tokio::time::interval(config.reload_every);
     loop {
         every.tick().await;
-        let now = stamp(&config);
-        if now == seen {
+        let now = contents(&config);
+        if now == used {
             continue;
         }
-        seen = now;
         match load(&config) {
             Ok(server) => {
                 live.reload_from_config(Arc::new(server));
                 tracing::info!("certificate reloaded");
+                used = now;
             }
-            Err(e) => tracing::warn!(error = %e, "the changed certificate is not used"),
+            Err(e) if reported.as_ref() != Some(&now) => {
+                tracing::warn!(error = %e, "the changed certificate is not used");
+                reported = Some(now);
+            }
+            Err(_) => {}
         }
     }
 }
 
-fn stamp(config: &TlsConfig) -> [Option<SystemTime>; 2] {
-    [&config.cert, &config.key].map(|p| fs::metadata(p).and_then(|m| m.modified()).ok())
+fn contents(config: &TlsConfig) -> [Option<Vec<u8>>; 2] {
+    [&config.cert, &config.key].map(|p| fs::read(p).ok())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -29,7 +29,8 @@ impl FromRequestParts<App> for IfMatch {
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiProblem> {
         let values = parts.headers.get_all(header::IF_MATCH).iter();
-        let text: Vec<&str> = values.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(str::trim).collect();
+        let text: Vec<&str> =
+            values.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(str::trim).collect();
         if text.is_empty() || text.contains(&"*") {
             return Ok(Self::Any);
         }

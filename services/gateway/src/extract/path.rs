@@ -41,7 +41,10 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Search<T> {
             Err(e) => {
                 let text = e.body_text();
                 let said = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-                let name = said.split_once(": ").map(|(n, _)| n).filter(|n| n.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+                let name = said
+                    .split_once(": ")
+                    .map(|(n, _)| n)
+                    .filter(|n| n.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
                 Err(Problem::invalid(name.unwrap_or("query"), said).into())
             }
         }

@@ -132,7 +132,8 @@ async fn list(
     extensions(("x-problems" = json!(["consent_not_found"]))))]
 async fn show(State(app): State<App>, call: Call, Ids(id): Ids<ConsentId>) -> Result<Json<ConsentAnswer>> {
     let found = app.consents(&call.principal).get(&id).await?;
-    let found = found.ok_or_else(|| ApiProblem::new(ErrorCode::ConsentNotFound, format!("there is no consent {id}")))?;
+    let found =
+        found.ok_or_else(|| ApiProblem::new(ErrorCode::ConsentNotFound, format!("there is no consent {id}")))?;
     Ok(Json(found.value.into()))
 }
 

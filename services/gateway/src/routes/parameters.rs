@@ -104,6 +104,8 @@ pub(crate) fn purpose(collection: &Collection, named: Option<Purpose>) -> Result
             Err(ApiProblem::new(ErrorCode::PurposeNotAllowed, detail))
         }
         (None, [only]) => Ok(only.clone()),
-        (None, _) => Err(Problem::invalid("/purpose", format!("name one of the collection's purposes: {}", list())).into()),
+        (None, _) => {
+            Err(Problem::invalid("/purpose", format!("name one of the collection's purposes: {}", list())).into())
+        }
     }
 }

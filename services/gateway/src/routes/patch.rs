@@ -41,7 +41,11 @@ mod tests {
 
     #[test]
     fn members_replace_null_removes_and_objects_merge() {
-        let merged: Value = merge(&json!({"a": 1, "m": {"x": "1", "y": "2"}}), json!({"a": null, "m": {"x": "3", "y": null}, "b": [1]})).unwrap();
+        let merged: Value = merge(
+            &json!({"a": 1, "m": {"x": "1", "y": "2"}}),
+            json!({"a": null, "m": {"x": "3", "y": null}, "b": [1]}),
+        )
+        .unwrap();
         assert_eq!(merged, json!({"m": {"x": "3"}, "b": [1]}));
         assert!(merge(&json!({}), json!([1])).is_err());
     }

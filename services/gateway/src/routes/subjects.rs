@@ -121,13 +121,8 @@ async fn enrol(
         return Err(ApiProblem::new(ErrorCode::Conflict, format!("a subject {id} exists already in this collection")));
     }
     let consent = consent(&subjects, &collection, &id, params.consent).await?;
-    let subject = Subject {
-        id,
-        external_id: params.external_id,
-        metadata: params.metadata,
-        created_at: now,
-        updated_at: now,
-    };
+    let subject =
+        Subject { id, external_id: params.external_id, metadata: params.metadata, created_at: now, updated_at: now };
     let subject = v1::Subject::from(&subject);
     let job = Enrolment { subject, create: true, consent, images, face_selection: params.face_selection };
     let job = job.request(&collection);

@@ -34,8 +34,7 @@ async fn every_operation_needs_a_credential_and_its_scope_but_the_public_four() 
         let refused = answer(app.anonymous(method.clone(), &path)).await;
         refused.problem(401, "unauthenticated", "Authorization: Bearer");
         assert!(refused.header("www-authenticate").starts_with("Bearer"), "{path}");
-        let others: Vec<&str> =
-            domain::Scope::ALL.iter().map(|s| s.as_str()).filter(|s| *s != scope).collect();
+        let others: Vec<&str> = domain::Scope::ALL.iter().map(|s| s.as_str()).filter(|s| *s != scope).collect();
         let key = app.key_with(&others).await;
         let refused = answer(app.call_as(&key, method.clone(), &path)).await;
         refused.problem(403, "forbidden", &scope);
@@ -87,10 +86,19 @@ async fn a_key_lives_from_creation_to_rotation_expiry_and_deletion() {
 
     let past = json!({"name": "x", "scopes": ["detect"], "expires_at": "2020-01-01T00:00:00Z"});
     assert_eq!(app.post("/v1/api-keys", past).await.problem(400, "invalid_request", "past").pointer(), "/expires_at");
-    let soon = domain::Timestamp::now().plus(std::time::Duration::from_millis(300)).to_string();
-    let short = app.post("/v1/api-keys", json!({"name": "x", "scopes": ["keys"], "expires_at": soon})).await.expect(201);
-    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
-    let late = answer(app.call_as(short["secret"].as_str().unwrap(), Method::GET, "/v1/api-keys")).await;
+    let (id, secret) = ("old", "0123456789abcdef");
+    let expired = domain::ApiKey {
+        id: id.parse().unwrap(),
+        tenant: "default".parse().unwrap(),
+        name: "old".into(),
+        scopes: [domain::Scope::Keys].into(),
+        secret_sha256: hex::encode(<sha2::Sha256 as sha2::Digest>::digest(secret)),
+        created_at: domain::Timestamp::from_millis(0),
+        rotated_at: None,
+        expires_at: Some(domain::Timestamp::now()),
+    };
+    store::ApiKeys::new(app.store.clone()).create(&expired).await.unwrap();
+    let late = answer(app.call_as(&format!("vv_{id}_{secret}"), Method::GET, "/v1/api-keys")).await;
     late.problem(401, "unauthenticated", "expired");
 }
 

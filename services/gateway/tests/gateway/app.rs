@@ -1,9 +1,17 @@
 //! A running gateway for a test, with a client that trusts it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use domain::ContractId;
-use gateway::{AdminKey, Gateway, GatewayConfig, GatewayDeps, GatewayError, SystemInfo, SystemSnapshot, ensure_admin_key};
+use gateway::{
+    AdminKey, Gateway, GatewayConfig, GatewayDeps, GatewayError, SystemInfo, SystemSnapshot, ensure_admin_key,
+};
 use parking_lot::Mutex;
 use queue::{MemoryOptions, Queue};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
@@ -12,13 +20,15 @@ use store::{RedbStore, Store};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::worker::Worker;
+use crate::{fragile::Fragile, worker::Worker};
 
 /// Gateway, stand-in worker, store on disk, client with the admin key.
 pub struct App {
     pub base: String,
     pub key: String,
     pub store: Arc<dyn Store>,
+    /// Set: the store cannot be reached.
+    pub store_away: Arc<AtomicBool>,
     pub queue: Queue,
     pub registry: prometheus::Registry,
     pub system: Arc<FakeSystem>,
@@ -30,8 +40,8 @@ pub struct App {
     _dir: tempfile::TempDir,
 }
 
-/// The process around the gateway.
-pub struct FakeSystem(pub Mutex<Result<(), String>>);
+/// The process around the gateway: whether models are ready, and whether asking for the snapshot panics.
+pub struct FakeSystem(pub Mutex<Result<(), String>>, pub AtomicBool);
 
 pub fn contract() -> ContractId {
     ContractId::derive(&[7; 32], "rgb", "arcface-112")
@@ -39,6 +49,7 @@ pub fn contract() -> ContractId {
 
 impl SystemInfo for FakeSystem {
     fn snapshot(&self) -> SystemSnapshot {
+        assert!(!self.1.load(Ordering::SeqCst), "asked to panic");
         SystemSnapshot { roles: vec!["gateway".into()], model_version: "fake-1".into(), ..SystemSnapshot::default() }
     }
     fn models_ready(&self) -> Result<(), String> {
@@ -56,14 +67,16 @@ impl App {
 
     pub async fn start_with(adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(RedbStore::open(&dir.path().join("store.redb")).unwrap());
+        let redb = RedbStore::open(&dir.path().join("store.redb")).unwrap();
+        let away = Arc::new(AtomicBool::new(false));
+        let store: Arc<dyn Store> = Arc::new(Fragile { inner: redb, away: away.clone() });
         let queue = Queue::memory(MemoryOptions::default());
         let tls = dir.path().join("tls");
         let mut config = GatewayConfig::new(([127, 0, 0, 1], 0).into(), tls.join("cert.pem"), tls.join("key.pem"));
         adjust(&mut config);
         let AdminKey::Made(key) = ensure_admin_key(store.clone(), None).await.unwrap() else { panic!("no key made") };
         let registry = prometheus::Registry::new();
-        let system = Arc::new(FakeSystem(Mutex::new(Ok(()))));
+        let system = Arc::new(FakeSystem(Mutex::new(Ok(())), AtomicBool::new(false)));
         let deps = GatewayDeps {
             store: store.clone(),
             queue: queue.clone(),
@@ -76,7 +89,21 @@ impl App {
         let serving = tokio::spawn(gateway.serve(shutdown.clone()));
         let client = client(&config, |c| c);
         let worker = Some(Worker::start(queue.clone(), store.clone()));
-        Self { base, key, store, queue, registry, system, worker, shutdown, serving, config, client, _dir: dir }
+        Self {
+            base,
+            key,
+            store,
+            store_away: away,
+            queue,
+            registry,
+            system,
+            worker,
+            shutdown,
+            serving,
+            config,
+            client,
+            _dir: dir,
+        }
     }
 
     /// A request with the admin key.

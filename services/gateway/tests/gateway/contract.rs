@@ -11,7 +11,9 @@ fn document() -> Value {
 
 fn operations(document: &Value) -> Vec<(String, String, Value)> {
     let paths = document["paths"].as_object().unwrap();
-    let flat = paths.iter().flat_map(|(p, i)| i.as_object().unwrap().iter().map(move |(m, o)| (p.clone(), m.clone(), o.clone())));
+    let flat = paths
+        .iter()
+        .flat_map(|(p, i)| i.as_object().unwrap().iter().map(move |(m, o)| (p.clone(), m.clone(), o.clone())));
     flat.collect()
 }
 
@@ -82,7 +84,10 @@ async fn the_served_document_is_the_committed_one_and_the_page_needs_nothing_els
     let page = answer(app.anonymous(Method::GET, "/docs")).await;
     assert!(page.header("content-type").starts_with("text/html"));
     let policy = page.header("content-security-policy");
-    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe") && !policy.contains("http"), "{policy}");
+    assert!(
+        policy.contains("default-src 'none'") && !policy.contains("unsafe") && !policy.contains("http"),
+        "{policy}"
+    );
     let html = page.body.as_str().unwrap();
     assert!(html.contains("/openapi.json") && !html.contains("/*STYLE*/") && !html.contains("/*SCRIPT*/"));
     for foreign in ["http://", "https://", "//cdn", "@import"] {

@@ -63,6 +63,21 @@ async fn a_refused_caller_is_answered_before_the_body_is_sent() {
     assert_eq!(got, b"HTTP/1.1 401");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_reaches_a_caller_that_is_still_sending() {
+    let app = App::start_with(|c| c.limits.request_bytes = 1_000_000).await;
+    let url = format!("{}/v1/detect", app.base);
+    let old = client(&app.config, reqwest::ClientBuilder::http1_only);
+    for client in [client(&app.config, |c| c), old] {
+        let send = |key: &str| {
+            let request = client.post(&url).bearer_auth(key).header("content-type", "image/png");
+            answer(request.body(vec![0; 8_000_000]))
+        };
+        send("vv_nobody_0123456789abcdef").await.problem(401, "unauthenticated", "");
+        send(&app.key).await.problem(413, "payload_too_large", "");
+    }
+}
+
 fn rustls_client(app: &App) -> std::sync::Arc<rustls::ClientConfig> {
     use rustls::pki_types::{CertificateDer, pem::PemObject};
     let mut roots = rustls::RootCertStore::empty();

@@ -44,7 +44,8 @@ async fn refusals_are_kept_and_failures_of_the_service_are_not() {
     assert_eq!((second.header("idempotency-replayed"), second.header("x-request-id")), ("true", "two"));
 
     let body = json!({"id": "anna", "consent": consent(), "image": image("problem:inference_failed")});
-    let failing = || app.call(Method::POST, "/v1/collections/staff/subjects").header("idempotency-key", "f1").json(&body);
+    let failing =
+        || app.call(Method::POST, "/v1/collections/staff/subjects").header("idempotency-key", "f1").json(&body);
     answer(failing()).await.problem(500, "inference_failed", "");
     answer(failing()).await.problem(500, "inference_failed", "");
     let jobs: Vec<String> = app.worker.as_ref().unwrap().seen.lock().iter().map(|e| e.job_id.clone()).collect();
@@ -56,7 +57,8 @@ async fn refusals_are_kept_and_failures_of_the_service_are_not() {
 async fn a_request_under_way_is_not_begun_twice() {
     let app = App::start().await;
     let slow = |app: &App| {
-        let request = app.call(Method::POST, "/v1/detect").header("idempotency-key", "s1").header("x-deadline-ms", "1500");
+        let request =
+            app.call(Method::POST, "/v1/detect").header("idempotency-key", "s1").header("x-deadline-ms", "3000");
         request.json(&json!({"image": image("silent")}))
     };
     let first = tokio::spawn(answer(slow(&app)));
@@ -90,11 +92,17 @@ async fn a_write_whose_caller_hung_up_is_finished_and_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_and_embeddings_are_not_kept_for_repetitions() {
     let app = App::start().await;
-    let make = || app.call(Method::POST, "/v1/api-keys").header("idempotency-key", "a1").json(&json!({"name": "x", "scopes": ["detect"]}));
+    let make = || {
+        app.call(Method::POST, "/v1/api-keys")
+            .header("idempotency-key", "a1")
+            .json(&json!({"name": "x", "scopes": ["detect"]}))
+    };
     let (first, second) = (answer(make()).await.expect(201), answer(make()).await.expect(201));
     assert!(first["secret"].is_string());
     assert_eq!((&second["id"], second.get("secret")), (&first["id"], None));
-    let embed = || app.call(Method::POST, "/v1/embeddings").header("idempotency-key", "e1").json(&json!({"image": image("face")}));
+    let embed = || {
+        app.call(Method::POST, "/v1/embeddings").header("idempotency-key", "e1").json(&json!({"image": image("face")}))
+    };
     assert_eq!(answer(embed()).await.expect(200), answer(embed()).await.expect(200));
     assert_eq!(app.worker.as_ref().unwrap().taken.load(Ordering::SeqCst), 2, "computed again");
 }

@@ -62,7 +62,8 @@ async fn the_only_image_failing_is_the_answers_problem_with_its_status() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_images_and_parameters_is_named() {
     let app = App::start_with(|c| c.limits.max_images = 3).await;
-    let pointer = async |body: Value| app.post("/v1/detect", body).await.problem(400, "invalid_request", "").pointer().to_owned();
+    let pointer =
+        async |body: Value| app.post("/v1/detect", body).await.problem(400, "invalid_request", "").pointer().to_owned();
     assert_eq!(pointer(json!({})).await, "/image");
     assert_eq!(pointer(json!({"image": "abc"})).await, "/image");
     assert_eq!(pointer(json!({"image": {"b64": "***"}})).await, "/image/b64");
@@ -91,15 +92,21 @@ async fn compare_takes_one_source_and_its_targets() {
     let got = answer(app.call(Method::POST, "/v1/compare").multipart(form)).await.expect(200);
     assert_eq!(got["items"].as_array().unwrap().len(), 2);
 
-    let of = async |source, target| app.post("/v1/compare", json!({"source": image(source), "targets": [image(target)]})).await;
+    let of = async |source, target| {
+        app.post("/v1/compare", json!({"source": image(source), "targets": [image(target)]})).await
+    };
     of("no_face", "face").await.problem(422, "no_face", "");
     of("face", "two_faces").await.problem(422, "multiple_faces", "");
     let none = app.post("/v1/compare", json!({"targets": [image("face")]})).await;
     assert_eq!(none.problem(400, "invalid_request", "").pointer(), "/source");
     let none = app.post("/v1/compare", json!({"source": image("face")})).await;
     assert_eq!(none.problem(400, "invalid_request", "").pointer(), "/targets");
-    let both = json!({"source": image("face"), "targets": [image("face")], "threshold": {"score": 0.1, "target_fmr": 0.1}});
-    assert_eq!(app.post("/v1/compare", both).await.problem(400, "invalid_request", "exactly one").pointer(), "/threshold");
+    let both =
+        json!({"source": image("face"), "targets": [image("face")], "threshold": {"score": 0.1, "target_fmr": 0.1}});
+    assert_eq!(
+        app.post("/v1/compare", both).await.problem(400, "invalid_request", "exactly one").pointer(),
+        "/threshold"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,7 +82,9 @@ async fn a_job_can_be_cancelled_until_it_has_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_repeated_under_one_idempotency_key_is_one_job() {
     let app = App::start().await;
-    let ask = || prefer(&app, "/v1/detect", "respond-async", &json!({"image": image("face")})).header("idempotency-key", "j1");
+    let ask = || {
+        prefer(&app, "/v1/detect", "respond-async", &json!({"image": image("face")})).header("idempotency-key", "j1")
+    };
     let (first, second) = (answer(ask()).await, answer(ask()).await);
     assert_eq!((first.status, second.status), (202, 202));
     assert_eq!(first.header("location"), second.header("location"));

@@ -1,11 +1,14 @@
 //! The gateway over real HTTPS, with a real store and queue and a stand-in for the worker.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which the lint's own exception misses")]
+
 extern crate visavis_gateway as gateway;
 
 mod access;
 mod app;
 mod contract;
 mod conventions;
+mod fragile;
 mod idempotency;
 mod images;
 mod jobs;

@@ -31,7 +31,9 @@ async fn parameters_reach_the_worker_from_json_and_from_the_query() {
     answer(raw.header("content-type", "image/png").body("face")).await.expect(200);
     assert_eq!(app.worker.as_ref().unwrap().last().request, from_json);
     app.post("/v1/collections/staff/identify", json!({"image": image("face")})).await.expect(200);
-    let wire::v1::envelope::Request::Identify(r) = app.worker.as_ref().unwrap().last().request.unwrap() else { panic!() };
+    let wire::v1::envelope::Request::Identify(r) = app.worker.as_ref().unwrap().last().request.unwrap() else {
+        panic!()
+    };
     assert_eq!((r.limit, r.max_faces, r.purpose.as_str()), (5, 1, "access_control"), "the documented defaults");
 }
 
@@ -54,14 +56,21 @@ async fn embeddings_can_be_searched_and_bad_ones_are_named() {
     let good = json!({"contract": contract().to_string(), "values": [0.6, 0.8]});
     let got = app.post(path, json!({"embeddings": [good, good]})).await.expect(200);
     assert_eq!(got["results"].as_array().unwrap().len(), 2);
-    let pointer = async |body: Value| app.post(path, body).await.problem(400, "invalid_request", "").pointer().to_owned();
+    let pointer =
+        async |body: Value| app.post(path, body).await.problem(400, "invalid_request", "").pointer().to_owned();
     assert_eq!(pointer(json!({"embedding": {"contract": "zz", "values": [1.0]}})).await, "/embedding/contract");
-    assert_eq!(pointer(json!({"embedding": {"contract": contract().to_string(), "values": []}})).await, "/embedding/values");
+    assert_eq!(
+        pointer(json!({"embedding": {"contract": contract().to_string(), "values": []}})).await,
+        "/embedding/values"
+    );
     assert_eq!(pointer(json!({"embedding": good, "image": image("face")})).await, "/image");
     assert_eq!(pointer(json!({})).await, "/image");
     assert_eq!(pointer(json!({"image": image("face"), "limit": 101})).await, "/limit");
     assert_eq!(pointer(json!({"image": image("face"), "max_faces": 65})).await, "/max_faces");
-    assert_eq!(pointer(json!({"image": image("face"), "threshold": {"target_fpir": 0}})).await, "/threshold/target_fpir");
+    assert_eq!(
+        pointer(json!({"image": image("face"), "threshold": {"target_fpir": 0}})).await,
+        "/threshold/target_fpir"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,9 +97,16 @@ async fn verify_needs_the_subject_and_one_probe() {
     app.subject("staff", "anna").await;
     let path = "/v1/collections/staff/subjects/anna/verify";
     let got = app.post(path, json!({"image": image("face")})).await.expect(200);
-    assert_eq!((&got["decision"], &got["face_id"], &got["face"]["detection_score"]), (&json!("match"), &json!("f1"), &json!(0.9)));
+    assert_eq!(
+        (&got["decision"], &got["face_id"], &got["face"]["detection_score"]),
+        (&json!("match"), &json!("f1"), &json!(0.9))
+    );
     app.post(path, json!({"image": image("two_faces")})).await.problem(422, "multiple_faces", "");
-    app.post(path, json!({"images": [image("face"), image("face")]})).await.problem(400, "invalid_request", "exactly one");
+    app.post(path, json!({"images": [image("face"), image("face")]})).await.problem(
+        400,
+        "invalid_request",
+        "exactly one",
+    );
     let other = "/v1/collections/staff/subjects/nobody/verify";
     app.post(other, json!({"image": image("face")})).await.problem(404, "subject_not_found", "nobody");
     assert_eq!(app.delete("/v1/collections/staff/subjects/anna").await.status, 204);

@@ -83,7 +83,8 @@ async fn a_subject_from_enrolment_to_deletion() {
 async fn enrolment_by_form_tells_which_images_were_rejected() {
     let app = App::start().await;
     app.collection("staff").await;
-    let file = |content: &'static str| Part::bytes(content.as_bytes()).file_name("a.jpg").mime_str("image/jpeg").unwrap();
+    let file =
+        |content: &'static str| Part::bytes(content.as_bytes()).file_name("a.jpg").mime_str("image/jpeg").unwrap();
     let form = |first: &'static str| {
         Form::new()
             .text("id", "0123")
@@ -98,7 +99,11 @@ async fn enrolment_by_form_tells_which_images_were_rejected() {
     none.problem(422, "multiple_faces", "");
     app.get("/v1/collections/staff/subjects/0123").await.problem(404, "subject_not_found", "");
     let made = answer(app.call(Method::POST, path).multipart(form("face"))).await.expect(201);
-    assert_eq!((&made["subject"]["id"], &made["subject"]["external_id"]), (&json!("0123"), &json!("12")), "text stays text");
+    assert_eq!(
+        (&made["subject"]["id"], &made["subject"]["external_id"]),
+        (&json!("0123"), &json!("12")),
+        "text stays text"
+    );
     assert_eq!(made["subject"]["metadata"], json!({"site": "north"}));
     let rejected = &made["rejected_images"][0];
     assert_eq!((&rejected["index"], &rejected["reason"]), (&json!(1), &json!("no_face")));
@@ -110,7 +115,8 @@ async fn nobody_is_enrolled_without_a_consent_that_covers_the_purposes() {
     let app = App::start().await;
     app.collection("staff").await;
     let path = "/v1/collections/staff/subjects";
-    let enrol = async |consent: Value| app.post(path, json!({"id": "anna", "consent": consent, "image": image("face")})).await;
+    let enrol =
+        async |consent: Value| app.post(path, json!({"id": "anna", "consent": consent, "image": image("face")})).await;
     enrol(Value::Null).await.problem(403, "consent_required", "POST /v1/consents");
     let other = json!({"purposes": ["marketing"], "method": "web_form"});
     let refused = enrol(other).await;
@@ -161,9 +167,7 @@ async fn consents_are_recorded_listed_and_withdrawn_with_effect() {
     let app = App::start().await;
     app.collection("staff").await;
     app.subject("staff", "anna").await;
-    let record = |collection: &str, subject: &str| {
-        json!({"collection_id": collection, "subject_id": subject, "purposes": ["access_control"], "method": "m"})
-    };
+    let record = |collection: &str, subject: &str| json!({"collection_id": collection, "subject_id": subject, "purposes": ["access_control"], "method": "m"});
     app.post("/v1/consents", record("none", "x")).await.problem(404, "collection_not_found", "none");
     let bad = app.post("/v1/consents", record("staff", "../x")).await;
     assert_eq!(bad.problem(400, "invalid_request", "letters").pointer(), "/subject_id");

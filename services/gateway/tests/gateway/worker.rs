@@ -1,10 +1,13 @@
 //! A stand-in for the worker: takes jobs off the real queue and answers by what the image's bytes say.
 //! `face`, `two_faces`, `no_face`, `bad`, `silent` (never answers), `problem:<slug>`.
 
-use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use domain::{
-    BoundingBox, CollectionId, Consent, Decision, EnrolledFace, ErrorCode, Face, FaceId, JobId, Lane, Landmarks, Pose,
+    BoundingBox, CollectionId, Consent, Decision, EnrolledFace, ErrorCode, Face, FaceId, JobId, Landmarks, Lane, Pose,
     Problem, Quality, QualityComponents, QualityLevel, ResolvedThreshold, Subject, Template, TenantId, ThresholdSpec,
     Timestamp,
 };
@@ -130,7 +133,9 @@ async fn outcome(store: &Arc<dyn Store>, e: &Envelope) -> Result<reply::Outcome,
         Request::Detect(r) => {
             let item = |i| match look(i) {
                 Ok(f) => v1::detect_reply::Item { width: 64, height: 48, faces: vec![(&f).into()], problem: None },
-                Err(p) if p.code == ErrorCode::NoFace => v1::detect_reply::Item { width: 64, height: 48, ..Default::default() },
+                Err(p) if p.code == ErrorCode::NoFace => {
+                    v1::detect_reply::Item { width: 64, height: 48, ..Default::default() }
+                }
                 Err(p) => v1::detect_reply::Item { problem: Some(p.into()), ..Default::default() },
             };
             reply::Outcome::Detect(v1::DetectReply { items: r.images.iter().map(item).collect() })
@@ -228,7 +233,8 @@ async fn enrol(store: &Arc<dyn Store>, e: &Envelope, r: v1::EnrolRequest) -> Res
         revision: 1,
         consent_id: consent.as_ref().map(|c| c.id.to_string()),
     };
-    let kept = Reply { job_id: e.job_id.clone(), outcome: Some(reply::Outcome::Enrol(answer.clone())), ..Reply::default() };
+    let kept =
+        Reply { job_id: e.job_id.clone(), outcome: Some(reply::Outcome::Enrol(answer.clone())), ..Reply::default() };
     let who = if r.create { EnrolSubject::New(subject) } else { EnrolSubject::Existing(subject.id, None) };
     let subjects = Subjects::new(store.clone(), Pepper::load(&**store).await.unwrap(), tenant, collection);
     let enrolment = Enrolment {
