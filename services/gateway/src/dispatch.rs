@@ -8,10 +8,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{ErrorCode, JobId, JobRecord, JobState, Lane, Timestamp};
+use domain::{CollectionId, ErrorCode, JobId, JobRecord, JobState, Lane, Problem, Timestamp};
 use queue::Replies;
 use tokio::time::{Instant, timeout_at};
-use wire::v1::{Envelope, Reply, envelope::Request};
+use wire::v1::{CatchUpRequest, Envelope, Reply, envelope::Request, reply::Outcome};
 
 use crate::{
     answers::{Answer, answer},
@@ -76,6 +76,25 @@ async fn wait(app: &AppState, call: &Call, request: Request) -> Result<Reply> {
         }
         Ok(None) => Err(ApiProblem::new(ErrorCode::Conflict, "a repetition of this request took its place")),
         Err(_) => Err(late(within)),
+    }
+}
+
+/// Refuses an erasure while no worker could confirm it.
+pub(crate) fn can_confirm_erasure(app: &AppState) -> Result<()> {
+    ready(app)
+}
+
+/// Waits until what was just erased from a collection is gone from its gallery too, snapshots included. To be called
+/// between the commit and the acknowledgement of an erasure.
+pub(crate) async fn confirm_erasure(app: &AppState, call: &Call, collection: &CollectionId) -> Result<()> {
+    let request = Request::CatchUp(CatchUpRequest { collection_id: collection.to_string() });
+    let reply = wait(app, call, request).await.map_err(|mut e| {
+        e.problem.detail = format!("erased from the store, but no worker has confirmed it: {}", e.problem.detail);
+        e
+    })?;
+    match reply.outcome {
+        Some(Outcome::Problem(p)) => Err(Problem::from(p).into()),
+        _ => Ok(()),
     }
 }
 
@@ -171,6 +190,7 @@ fn kind(request: &Request) -> domain::JobKind {
         Request::Enrol(_) => JobKind::Enrol,
         Request::Identify(_) => JobKind::Identify,
         Request::Verify(_) => JobKind::Verify,
+        Request::CatchUp(_) => JobKind::CatchUp,
     }
 }
 

@@ -21,9 +21,7 @@ pub fn choose(faces: &[AlignedFace], selection: FaceSelection) -> Result<&Aligne
     let rivals = match selection {
         FaceSelection::Largest => 0,
         FaceSelection::Only => others.len(),
-        FaceSelection::Dominant => {
-            others.iter().filter(|f| f.face.bounding_box.area() >= RIVAL_SHARE * area).count()
-        }
+        FaceSelection::Dominant => others.iter().filter(|f| f.face.bounding_box.area() >= RIVAL_SHARE * area).count(),
     };
     if rivals == 0 {
         return Ok(first);
@@ -49,8 +47,13 @@ mod tests {
             components: QualityComponents::default(),
             reasons: vec![],
         };
-        let face =
-            Face { bounding_box, landmarks: Landmarks::default(), detection_score: 0.9, pose: Pose::default(), quality };
+        let face = Face {
+            bounding_box,
+            landmarks: Landmarks::default(),
+            detection_score: 0.9,
+            pose: Pose::default(),
+            quality,
+        };
         AlignedFace { face, crop: vision::Rgb8::filled(1, 1, [0; 3]), prominence: side }
     }
 

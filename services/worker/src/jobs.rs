@@ -1,6 +1,7 @@
 //! What each kind of job does. A job's handler gets the request and a [`Desk`] and gives the outcome of the reply;
 //! everything around it (queue, deadline on arrival, reply, acknowledgement) is the consumer's.
 
+mod catch_up;
 mod compare;
 mod detect;
 mod embed;
@@ -45,6 +46,7 @@ pub async fn carry_out(desk: &Desk, envelope: &mut Envelope, context: &Context) 
         Some(Request::Enrol(r)) => enrol::run(desk, &tenant, &job, r, context).await.map(Outcome::Enrol),
         Some(Request::Identify(r)) => identify::run(desk, &tenant, r, context).await.map(Outcome::Identify),
         Some(Request::Verify(r)) => verify::run(desk, &tenant, r, context).await.map(Outcome::Verify),
+        Some(Request::CatchUp(r)) => catch_up::run(desk, &tenant, &r, context).await.map(Outcome::CatchUp),
         None => Err(Problem::invalid("request", "this worker does not know the kind of job; upgrade it")),
     }
 }

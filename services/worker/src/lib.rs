@@ -62,8 +62,7 @@ impl Worker {
     pub async fn start(config: WorkerConfig, deps: WorkerDeps) -> Result<Self, WorkerError> {
         let metrics = Metrics::register(&deps.registry)?;
         let calibration = deps.models.calibration()?.clone();
-        let model_version =
-            format!("{}+{}", deps.models.detector.manifest.name, deps.models.embedder.manifest.name);
+        let model_version = format!("{}+{}", deps.models.detector.manifest.name, deps.models.embedder.manifest.name);
         let pepper = Pepper::load(&*deps.store).await?;
         let pipeline = load::pipeline(&config, deps.models, deps.runtime, Some(&metrics)).await?;
         let desk = Desk {

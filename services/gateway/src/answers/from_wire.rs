@@ -38,7 +38,8 @@ pub(crate) fn answer(reply: Reply) -> Result<Answer, Problem> {
             identify(r, model_version).map(Answer::Identify).map_err(unreadable)
         }
         Some(Outcome::Verify(r)) => verify(r, model_version).map(Answer::Verify).map_err(unreadable),
-        None => Err(unreadable(WireError::Field { field: "outcome" })),
+        // Asked for by the gateway itself, never by a caller.
+        Some(Outcome::CatchUp(_)) | None => Err(unreadable(WireError::Field { field: "outcome" })),
     }
 }
 

@@ -17,6 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{created, patch::merge, tagged};
 use crate::{
     context::Call,
+    dispatch::{can_confirm_erasure, confirm_erasure},
     extract::{Ids, IfMatch, JsonBody, Page, PageQuery, Search},
     problem::{ApiProblem, Result},
     state::App,
@@ -209,7 +210,9 @@ async fn remove(
         IfMatch::Any => None,
         given => given.check(app.collection(&call.principal, &id).await?.version)?,
     };
+    can_confirm_erasure(&app)?;
     app.collections.delete(&call.principal.tenant, &id, version).await?;
+    confirm_erasure(&app, &call, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     answers::{Answer, EnrolAnswer},
     context::Call,
-    dispatch::carry_out_as,
+    dispatch::{can_confirm_erasure, carry_out_as, confirm_erasure},
     extract::{Ids, IfMatch, Images, Page, PageQuery, Parameters, Search},
     problem::{ApiProblem, Result},
     state::App,
@@ -148,6 +148,8 @@ async fn remove(
     app.collection(&call.principal, &collection).await?;
     let subjects = app.subjects(&call.principal, &collection);
     let found = face(&subjects, &id, &face_id).await?;
+    can_confirm_erasure(&app)?;
     subjects.delete_face(&id, &face_id, condition.check(found.version)?).await?;
+    confirm_erasure(&app, &call, &collection).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -69,6 +69,7 @@ fn scope(kind: JobKind) -> Scope {
         JobKind::Enrol => Scope::SubjectsWrite,
         JobKind::Identify => Scope::Identify,
         JobKind::Verify => Scope::Verify,
+        JobKind::CatchUp => Scope::Erase,
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     answers::{Answer, EnrolAnswer},
     context::Call,
-    dispatch::carry_out_as,
+    dispatch::{can_confirm_erasure, carry_out_as, confirm_erasure},
     extract::{Ids, IfMatch, Images, JsonBody, Page, PageQuery, Parameters, Search},
     problem::{ApiProblem, Result},
     state::App,
@@ -215,6 +215,8 @@ async fn remove(
     app.collection(&call.principal, &collection).await?;
     let subjects = app.subjects(&call.principal, &collection);
     let found = find(&subjects, &id).await?;
+    can_confirm_erasure(&app)?;
     subjects.delete_subject(&id, condition.check(found.version)?, Timestamp::now()).await?;
+    confirm_erasure(&app, &call, &collection).await?;
     Ok(StatusCode::NO_CONTENT)
 }

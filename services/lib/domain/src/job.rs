@@ -49,6 +49,8 @@ pub enum JobKind {
     Identify,
     /// Compare with one subject.
     Verify,
+    /// Apply erasures to a collection's gallery.
+    CatchUp,
 }
 
 impl JobKind {
@@ -62,6 +64,7 @@ impl JobKind {
             Self::Enrol => "enrol",
             Self::Identify => "identify",
             Self::Verify => "verify",
+            Self::CatchUp => "catch_up",
         }
     }
 }

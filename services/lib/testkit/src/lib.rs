@@ -18,5 +18,5 @@ pub use client::{Client, Http, Image, encoded, enrolment, part};
 pub use fixtures::{Fixture, cache_dir, fixture};
 pub use people::{Person, two_people};
 pub use picture::{Picture, png_header_only};
-pub use process::{Memory, memory_of, signal};
+pub use process::{Memory, forget_peak, memory_of, signal};
 pub use shared::{Row, read_csv, shared, shared_or_skip};

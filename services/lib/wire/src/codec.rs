@@ -80,6 +80,7 @@ pub fn job_kind(envelope: &Envelope) -> Option<JobKind> {
         Request::Enrol(_) => JobKind::Enrol,
         Request::Identify(_) => JobKind::Identify,
         Request::Verify(_) => JobKind::Verify,
+        Request::CatchUp(_) => JobKind::CatchUp,
     })
 }
 

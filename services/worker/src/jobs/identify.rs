@@ -93,9 +93,10 @@ fn of_embeddings(desk: &Desk, embeddings: &[Embedding]) -> Result<Probes, Proble
 }
 
 fn scope(request: &IdentifyRequest) -> Result<Scope, Problem> {
-    let ids = request.subject_ids.iter().enumerate().map(|(i, id)| {
-        SubjectId::new(id).map_err(|e| Problem::invalid(format!("/subject_ids/{i}"), e.to_string()))
-    });
+    let ids =
+        request.subject_ids.iter().enumerate().map(|(i, id)| {
+            SubjectId::new(id).map_err(|e| Problem::invalid(format!("/subject_ids/{i}"), e.to_string()))
+        });
     let subjects = ids.collect::<Result<Vec<_>, _>>()?;
     let filter = Metadata(request.filter.clone().into_iter().collect());
     Ok(Scope {

@@ -65,9 +65,7 @@ async fn probe(desk: &Desk, request: VerifyRequest, context: &Context) -> Result
 fn known(lookup: Lookup, subject: &SubjectId) -> Result<(), Problem> {
     match lookup {
         Lookup::Found(_) => Ok(()),
-        Lookup::Erased(at) => {
-            Err(Problem::new(ErrorCode::Erased, format!("subject {subject} was erased at {at}")))
-        }
+        Lookup::Erased(at) => Err(Problem::new(ErrorCode::Erased, format!("subject {subject} was erased at {at}"))),
         Lookup::Absent => {
             Err(Problem::new(ErrorCode::SubjectNotFound, format!("there is no subject {subject} in the collection")))
         }

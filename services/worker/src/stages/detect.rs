@@ -8,11 +8,7 @@ use inference::{Outputs, SessionHandle};
 use vision::{BatchItem, Detection, DetectorHead, DetectorParams, Letterbox, Normalisation, OutputView, Rgb8};
 
 use super::{Batching, decode::Picture, embed::run_batch};
-use crate::{
-    batcher::Batcher,
-    cpu::CpuPool,
-    stages::in_time,
-};
+use crate::{batcher::Batcher, cpu::CpuPool, stages::in_time};
 
 /// One picture's share of a batch of outputs.
 type Share = (Arc<Outputs>, BatchItem);
@@ -47,14 +43,19 @@ impl Detector {
     pub fn new(session: SessionHandle, reads: Reads, batching: Batching, cpu: CpuPool) -> Self {
         let Reads { normalisation, head, params, canvas } = reads;
         let item = [3, canvas as usize, canvas as usize];
-        let batcher = Batcher::spawn_observed("detector", batching.policy, batching.observer, move |items: Vec<Arc<Vec<f32>>>| {
-            let session = session.clone();
-            async move {
-                let of = items.len();
-                let outputs = Arc::new(run_batch(&session, items, item).await?);
-                Ok((0..of).map(|index| (Arc::clone(&outputs), BatchItem { index, of })).collect())
-            }
-        });
+        let batcher = Batcher::spawn_observed(
+            "detector",
+            batching.policy,
+            batching.observer,
+            move |items: Vec<Arc<Vec<f32>>>| {
+                let session = session.clone();
+                async move {
+                    let of = items.len();
+                    let outputs = Arc::new(run_batch(&session, items, item).await?);
+                    Ok((0..of).map(|index| (Arc::clone(&outputs), BatchItem { index, of })).collect())
+                }
+            },
+        );
         Self { batcher, normalisation, head, params, canvas, cpu }
     }
 
@@ -67,8 +68,10 @@ impl Detector {
         let (width, height) = (picture.pixels.width(), picture.pixels.height());
         let fit = Letterbox::fit(width, height, self.canvas, self.canvas);
         let normalisation = self.normalisation;
-        let (picture, canvas) =
-            self.cpu.run(move || letterbox(&picture.pixels, &fit, &normalisation).map(|canvas| (picture, canvas))).await??;
+        let (picture, canvas) = self
+            .cpu
+            .run(move || letterbox(&picture.pixels, &fit, &normalisation).map(|canvas| (picture, canvas)))
+            .await??;
         let (outputs, item) = self.batcher.submit(Arc::new(canvas), deadline).await?;
         let views: Vec<OutputView<'_>> = outputs
             .iter()

@@ -30,13 +30,18 @@ impl Embedder {
         batching: Batching,
     ) -> Self {
         let item = [3, side as usize, side as usize];
-        let batcher = Batcher::spawn_observed("embedder", batching.policy, batching.observer, move |items: Vec<Arc<Vec<f32>>>| {
-            let session = session.clone();
-            async move {
-                let of = items.len();
-                rows(&run_batch(&session, items, item).await?, of)
-            }
-        });
+        let batcher = Batcher::spawn_observed(
+            "embedder",
+            batching.policy,
+            batching.observer,
+            move |items: Vec<Arc<Vec<f32>>>| {
+                let session = session.clone();
+                async move {
+                    let of = items.len();
+                    rows(&run_batch(&session, items, item).await?, of)
+                }
+            },
+        );
         Self { batcher, normalisation, contract }
     }
 

@@ -6,11 +6,7 @@ use std::{sync::Arc, time::Instant};
 use domain::{Collection, ErrorCode, Metadata, Problem, SubjectId, Template, TenantId};
 use gallery::{CollectionGallery, Galleries, GalleryError, Hits, Index, Query};
 
-use crate::{
-    cpu::CpuPool,
-    pipeline::Context,
-    timings::Stage,
-};
+use crate::{cpu::CpuPool, pipeline::Context, timings::Stage};
 
 /// A collection's gallery as of its latest revision: an acknowledged enrolment is in it, an erased one is not.
 ///
