@@ -26,6 +26,11 @@ use clap::Parser;
 use cli::{Cli, Command, ConfigCommand, EvalCommand, ModelsCommand};
 use failure::Failure;
 
+/// Every request takes and gives back megabytes of tensors. The system's allocator returns them to the kernel each
+/// time, which then has to clear the pages anew.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What may still run on a blocking thread when the process ends is not waited for longer than this.
 const LEFTOVERS: Duration = Duration::from_millis(200);
 

@@ -21,6 +21,8 @@ pub struct Metrics {
     pub batch_size: HistogramVec,
     /// Seconds an item waited for its batch, by model role.
     pub batch_wait: HistogramVec,
+    /// Seconds of a batch in the engine, by model role.
+    pub model_seconds: HistogramVec,
     /// Best comparison score of each search.
     pub top_score: Histogram,
     /// Decisions by outcome.
@@ -40,13 +42,15 @@ impl Metrics {
         let stage = HistogramOpts::new("visavis_stage_seconds", "Seconds of a job by stage");
         let size = HistogramOpts::new("visavis_batch_size", "Items per model run");
         let wait = HistogramOpts::new("visavis_batch_wait_seconds", "Seconds an item waited for its batch");
+        let run = HistogramOpts::new("visavis_model_run_seconds", "Seconds of a batch in the engine");
         let top = HistogramOpts::new("visavis_top_score", "Best comparison score of each search").buckets(tenths);
         let metrics = Self {
             stage_seconds: HistogramVec::new(stage.buckets(seconds.clone()), &["stage"])?,
             jobs: IntCounterVec::new(Opts::new("visavis_jobs_total", "Jobs done"), &["kind", "outcome"])?,
             jobs_in_flight: IntGauge::new("visavis_jobs_in_flight", "Jobs being worked on")?,
             batch_size: HistogramVec::new(size.buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0]), &["model"])?,
-            batch_wait: HistogramVec::new(wait.buckets(seconds), &["model"])?,
+            batch_wait: HistogramVec::new(wait.buckets(seconds.clone()), &["model"])?,
+            model_seconds: HistogramVec::new(run.buckets(seconds), &["model"])?,
             top_score: Histogram::with_opts(top)?,
             decisions: IntCounterVec::new(Opts::new("visavis_decisions_total", "Decisions"), &["decision"])?,
             enrolled_faces: IntCounterVec::new(
@@ -59,6 +63,7 @@ impl Metrics {
         registry.register(Box::new(metrics.jobs_in_flight.clone()))?;
         registry.register(Box::new(metrics.batch_size.clone()))?;
         registry.register(Box::new(metrics.batch_wait.clone()))?;
+        registry.register(Box::new(metrics.model_seconds.clone()))?;
         registry.register(Box::new(metrics.top_score.clone()))?;
         registry.register(Box::new(metrics.decisions.clone()))?;
         registry.register(Box::new(metrics.enrolled_faces.clone()))?;
@@ -72,5 +77,9 @@ impl Observer for Metrics {
         self.batch_size.with_label_values(&[model]).observe(waits.len() as f64);
         let wait = self.batch_wait.with_label_values(&[model]);
         waits.iter().for_each(|w| wait.observe(w.as_secs_f64()));
+    }
+
+    fn ran(&self, model: &'static str, elapsed: Duration) {
+        self.model_seconds.with_label_values(&[model]).observe(elapsed.as_secs_f64());
     }
 }

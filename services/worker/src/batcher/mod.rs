@@ -69,6 +69,11 @@ pub trait Observer: Send + Sync + 'static {
     /// A batch goes to the session; how long each of its items waited.
     fn batch(&self, model: &'static str, waits: &[Duration]);
 
+    /// A batch was in the engine for so long, waiting not counted.
+    fn ran(&self, model: &'static str, elapsed: Duration) {
+        let _ = (model, elapsed);
+    }
+
     /// A batch of this size failed and is tried again in halves.
     fn bisected(&self, model: &'static str, size: usize) {
         let _ = (model, size);

@@ -10,13 +10,14 @@ use super::{BatchError, Observer, Reply, Waiting};
 
 /// Items of a batch and where their outputs go.
 pub(super) struct Batch<I, O> {
-    items: Vec<I>,
+    /// `None` once an item has gone to a run of its own, which is its last.
+    items: Vec<Option<I>>,
     replies: Vec<Option<Reply<O>>>,
 }
 
 impl<I: Clone, O> Batch<I, O> {
     pub(super) fn new(waiting: impl Iterator<Item = Waiting<I, O>>) -> Self {
-        let (items, replies) = waiting.map(|w| (w.item, Some(w.reply))).unzip();
+        let (items, replies) = waiting.map(|w| (Some(w.item), Some(w.reply))).unzip();
         Self { items, replies }
     }
 
@@ -32,7 +33,7 @@ impl<I: Clone, O> Batch<I, O> {
             if self.nobody_waits(&range) {
                 continue;
             }
-            match attempt(runner, self.items[range.clone()].to_vec()).await {
+            match attempt(runner, self.inputs(&range)).await {
                 Ok(outputs) => outputs.into_iter().zip(range).for_each(|(output, i)| self.answer(i, Ok(output))),
                 Err(problem) if range.len() > 1 && concerns_input(&problem) => {
                     if let Some(observer) = &observer {
@@ -44,6 +45,14 @@ impl<I: Clone, O> Batch<I, O> {
                 Err(problem) => range.for_each(|i| self.answer(i, Err(BatchError::Failed(problem.clone())))),
             }
         }
+    }
+
+    /// Items of a run. One that runs alone is not tried again, so it is handed over itself: a large input then needs no
+    /// copy.
+    fn inputs(&mut self, range: &Range<usize>) -> Vec<I> {
+        let alone = range.len() == 1;
+        let items = self.items[range.clone()].iter_mut();
+        items.filter_map(|item| if alone { item.take() } else { item.clone() }).collect()
     }
 
     /// Whether all callers have gone: their items need not run again.

@@ -7,8 +7,11 @@ use domain::Problem;
 use inference::{Outputs, SessionHandle};
 use vision::{BatchItem, Detection, DetectorHead, DetectorParams, Letterbox, Normalisation, OutputView, Rgb8};
 
-use super::{Batching, decode::Picture, embed::run_batch};
+use super::{Batching, ModelRun, Planes, decode::Picture};
 use crate::{batcher::Batcher, cpu::CpuPool, stages::in_time};
+
+/// The model's role in metrics.
+const MODEL: &str = "detector";
 
 /// One picture's share of a batch of outputs.
 type Share = (Arc<Outputs>, BatchItem);
@@ -29,7 +32,7 @@ pub struct Reads {
 /// Finds faces.
 #[derive(Clone)]
 pub struct Detector {
-    batcher: Batcher<Arc<Vec<f32>>, Share>,
+    batcher: Batcher<Planes, Share>,
     normalisation: Normalisation,
     head: DetectorHead,
     params: DetectorParams,
@@ -43,19 +46,15 @@ impl Detector {
     pub fn new(session: SessionHandle, reads: Reads, batching: Batching, cpu: CpuPool) -> Self {
         let Reads { normalisation, head, params, canvas } = reads;
         let item = [3, canvas as usize, canvas as usize];
-        let batcher = Batcher::spawn_observed(
-            "detector",
-            batching.policy,
-            batching.observer,
-            move |items: Vec<Arc<Vec<f32>>>| {
-                let session = session.clone();
-                async move {
-                    let of = items.len();
-                    let outputs = Arc::new(run_batch(&session, items, item).await?);
-                    Ok((0..of).map(|index| (Arc::clone(&outputs), BatchItem { index, of })).collect())
-                }
-            },
-        );
+        let run = Arc::new(ModelRun { model: MODEL, session, item, observer: batching.observer.clone() });
+        let batcher = Batcher::spawn_observed(MODEL, batching.policy, batching.observer, move |items: Vec<Planes>| {
+            let run = Arc::clone(&run);
+            async move {
+                let of = items.len();
+                let outputs = Arc::new(run.batch(items).await?);
+                Ok((0..of).map(|index| (Arc::clone(&outputs), BatchItem { index, of })).collect())
+            }
+        });
         Self { batcher, normalisation, head, params, canvas, cpu }
     }
 

@@ -1,20 +1,22 @@
-//! Embed: aligned crops to templates, batched over faces of different requests. Called by the pipeline. Also holds
-//! how a batch of equal tensors reaches a session, which the detect stage shares.
+//! Embed: aligned crops to templates, batched over faces of different requests. Called by the pipeline.
 
 use std::{sync::Arc, time::Instant};
 
 use domain::{ContractId, ErrorCode, Problem, Template};
 use futures::future::try_join_all;
-use inference::{Outputs, SessionHandle, Tensor};
+use inference::{Outputs, SessionHandle};
 use vision::{Normalisation, Rgb8};
 
-use super::Batching;
+use super::{Batching, ModelRun, Planes};
 use crate::batcher::Batcher;
+
+/// The model's role in metrics.
+const MODEL: &str = "embedder";
 
 /// Turns crops into templates.
 #[derive(Clone)]
 pub struct Embedder {
-    batcher: Batcher<Arc<Vec<f32>>, Vec<f32>>,
+    batcher: Batcher<Planes, Vec<f32>>,
     normalisation: Normalisation,
     contract: ContractId,
 }
@@ -30,18 +32,14 @@ impl Embedder {
         batching: Batching,
     ) -> Self {
         let item = [3, side as usize, side as usize];
-        let batcher = Batcher::spawn_observed(
-            "embedder",
-            batching.policy,
-            batching.observer,
-            move |items: Vec<Arc<Vec<f32>>>| {
-                let session = session.clone();
-                async move {
-                    let of = items.len();
-                    rows(&run_batch(&session, items, item).await?, of)
-                }
-            },
-        );
+        let run = Arc::new(ModelRun { model: MODEL, session, item, observer: batching.observer.clone() });
+        let batcher = Batcher::spawn_observed(MODEL, batching.policy, batching.observer, move |items: Vec<Planes>| {
+            let run = Arc::clone(&run);
+            async move {
+                let of = items.len();
+                rows(&run.batch(items).await?, of)
+            }
+        });
         Self { batcher, normalisation, contract }
     }
 
@@ -68,29 +66,6 @@ impl Embedder {
         Template::from_embedding(self.contract, &values)
             .map_err(|e| Problem::new(ErrorCode::InferenceFailed, e.to_string()))
     }
-}
-
-/// Runs items of one shape as a batch. A single item goes in as it is if nobody else holds it; several are laid one
-/// after the other.
-pub(crate) async fn run_batch(
-    session: &SessionHandle,
-    items: Vec<Arc<Vec<f32>>>,
-    item: [usize; 3],
-) -> Result<Outputs, Problem> {
-    let shape = vec![items.len(), item[0], item[1], item[2]];
-    let data = match <[Arc<Vec<f32>>; 1]>::try_from(items) {
-        Ok([only]) => Arc::unwrap_or_clone(only),
-        Err(items) => {
-            let mut data = Vec::with_capacity(shape.iter().product());
-            items.iter().for_each(|i| data.extend_from_slice(i));
-            data
-        }
-    };
-    let outcome = match Tensor::new(shape, data) {
-        Ok(batch) => session.run(batch).await,
-        Err(e) => Err(e),
-    };
-    outcome.map_err(|e| Problem::new(e.code(), e.to_string()))
 }
 
 /// The rows of the one output, one per item.
