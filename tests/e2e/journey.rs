@@ -1,9 +1,7 @@
 //! The main job from an empty directory: enrol three people, know them again, not know a stranger, forget one, and
 //! remember the rest after a restart.
 
-use std::process::Command;
-
-use serde_json::{Value, json};
+use serde_json::json;
 use testkit::{Person, TestApp};
 
 use crate::decision;
@@ -50,25 +48,4 @@ async fn from_an_empty_directory_to_people_known_again_after_a_restart() {
     }
     let gone = client.get("/v1/collections/staff/subjects/biden").await;
     assert!(matches!(gone.status, 404 | 410), "{}", gone.text());
-}
-
-#[tokio::test]
-async fn the_printed_lines_work_as_printed() {
-    if Command::new("curl").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: there is no curl");
-        return;
-    }
-    let app = TestApp::start();
-    let said = app.output();
-    assert!(said.contains(&format!("https://{}/docs", app.address())), "{said}");
-    let mut answers = Vec::new();
-    for line in said.lines().filter(|l| l.starts_with("curl ")) {
-        let output = Command::new("sh").args(["-c", &format!("{line} --silent --show-error --noproxy '*'")]).output();
-        let output = output.expect("a shell");
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-        answers.push(serde_json::from_slice::<Value>(&output.stdout).expect("an answer in JSON"));
-    }
-    assert_eq!(answers[0]["id"], "demo", "{answers:?}");
-    assert_eq!(answers[1]["faces"].as_array().map(Vec::len), Some(1), "{answers:?}");
-    assert_eq!(decision(&answers[2]).0, "match", "{answers:?}");
 }

@@ -1,6 +1,6 @@
 //! The running service as a caller sees it: the real binary, over real TLS, with real photos.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
 mod asynchronous;

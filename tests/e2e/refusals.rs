@@ -46,7 +46,7 @@ async fn an_unknown_collection() {
         client.post("/v1/collections/nowhere/identify", &probe).await,
         client.enrol("nowhere", "anna", &[Person::Astronaut.photo()]).await,
     ] {
-        assert!(answer.clone().expect(404).problem("collection_not_found").contains("nowhere"), "{}", answer.text());
+        assert!(answer.clone().expect(404).problem("collection_not_found").contains("collection"), "{}", answer.text());
     }
 }
 

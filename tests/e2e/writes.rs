@@ -30,7 +30,7 @@ async fn without_a_key_a_second_enrolment_conflicts() {
     let answer = client.enrol("conflicts", "astronaut", &[Person::Astronaut.photo()]).await.expect(409);
     assert!(answer.problem("conflict").contains("astronaut"));
     let again = client.post("/v1/collections", &json!({"id": "conflicts", "purposes": ["a"]})).await.expect(409);
-    assert!(again.problem("conflict").contains("conflicts"), "{}", again.text());
+    assert!(again.problem("conflict").contains("exists already"), "{}", again.text());
 }
 
 #[tokio::test]
