@@ -130,7 +130,7 @@ async fn record(app: &AppState, call: &Call, request: &Request) -> Result<JobRec
     let (jobs, now) = (app.jobs(&call.principal.tenant), Timestamp::now());
     let mut job = JobRecord {
         id: call.job.clone(),
-        kind: kind(request),
+        kind: wire::request_kind(request),
         state: JobState::Queued,
         key: call.principal.key.clone(),
         created_at: now,
@@ -178,19 +178,6 @@ fn envelope(call: &Call, job: &JobId, request: Request, within: Duration) -> Env
         traceparent: call.traceparent.clone(),
         request: Some(request),
         ..Envelope::default()
-    }
-}
-
-fn kind(request: &Request) -> domain::JobKind {
-    use domain::JobKind;
-    match request {
-        Request::Detect(_) => JobKind::Detect,
-        Request::Compare(_) => JobKind::Compare,
-        Request::Embed(_) => JobKind::Embed,
-        Request::Enrol(_) => JobKind::Enrol,
-        Request::Identify(_) => JobKind::Identify,
-        Request::Verify(_) => JobKind::Verify,
-        Request::CatchUp(_) => JobKind::CatchUp,
     }
 }
 

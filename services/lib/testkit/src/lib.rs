@@ -1,7 +1,7 @@
 //! For tests only: photos of real people fetched by checksum, pictures made from them, the evaluation data where it is
 //! there, and the real service as a process with a client for it. Everything here fails a test by panicking.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "its callers are tests")]
+#![expect(clippy::expect_used, clippy::panic, reason = "its callers are tests")]
 
 mod answer;
 mod app;

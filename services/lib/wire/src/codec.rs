@@ -73,7 +73,13 @@ pub fn decode_reply(bytes: Bytes) -> Result<Reply, WireError> {
 /// What the job asks for; `None` for a kind of a newer version.
 #[must_use]
 pub fn job_kind(envelope: &Envelope) -> Option<JobKind> {
-    Some(match envelope.request.as_ref()? {
+    envelope.request.as_ref().map(request_kind)
+}
+
+/// What a request asks for.
+#[must_use]
+pub const fn request_kind(request: &Request) -> JobKind {
+    match request {
         Request::Detect(_) => JobKind::Detect,
         Request::Compare(_) => JobKind::Compare,
         Request::Embed(_) => JobKind::Embed,
@@ -81,7 +87,7 @@ pub fn job_kind(envelope: &Envelope) -> Option<JobKind> {
         Request::Identify(_) => JobKind::Identify,
         Request::Verify(_) => JobKind::Verify,
         Request::CatchUp(_) => JobKind::CatchUp,
-    })
+    }
 }
 
 #[cfg(test)]
