@@ -60,7 +60,8 @@ async fn nothing_of_a_deleted_subject_is_left_on_disk() {
     let values = embedding_of(&client, Person::Astronaut.photo()).await;
     let template: Vec<u8> = values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect();
 
-    // A stop writes everything there is to write, such as gallery snapshots; the copy is what a thief would have.
+    // A search brings the gallery into memory, and a stop then writes its snapshot; the copy is what a thief would have.
+    assert_eq!(decision(&client.identify("c", &Person::Astronaut.photo()).await.ok()), ("match", NAME));
     app.terminate();
     assert_eq!(app.wait(), Some(0), "a clean end");
     let before = TempDir::new().expect("a folder");
