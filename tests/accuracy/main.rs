@@ -6,6 +6,8 @@
 mod batches;
 mod counts;
 mod edge;
+#[path = "../models.rs"]
+mod models;
 mod pairs;
 mod pipeline;
 mod reference;

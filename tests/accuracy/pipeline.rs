@@ -6,7 +6,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use models::{Cache, Catalogue, ModelSet, Pip, Selection, Silent, Target};
 use prometheus::{HistogramOpts, HistogramVec};
 use vision::Rgb8;
 use worker::{Analysis, Context, Pipeline, Timings, WorkerConfig};
@@ -20,19 +19,7 @@ pub struct Models {
 impl Models {
     /// Fetches (once per machine) and loads YuNet with this embedder.
     pub async fn with(embedder: &str) -> Self {
-        let selection = Selection { detector: "yunet".into(), embedder: embedder.into(), accept_licence: true };
-        let loaded = tokio::task::spawn_blocking(move || {
-            let catalogue = Catalogue::built_in().expect("the built-in manifests");
-            let cache = Cache::open(testkit::cache_dir()).expect("the cache");
-            let library = catalogue.runtime().artefact().expect("a runtime for this platform");
-            let mut wanted = catalogue.wanted(&selection).expect("known models");
-            wanted.push(library.clone());
-            models::fetch(&cache, &wanted, &Pip::default(), &Silent).expect("models can be fetched");
-            let set = ModelSet::load(&catalogue, &cache, &selection, Target::Cpu).expect("models load");
-            let runtime = inference::OnnxRuntime::load(&cache.path_of(&library)).expect("the runtime loads");
-            (set, runtime)
-        });
-        let (set, runtime) = loaded.await.expect("loading");
+        let (set, runtime) = crate::models::load(embedder).await;
         let pipeline = worker::load_pipeline(&WorkerConfig::default(), set, runtime, None).await.expect("a pipeline");
         let histogram = HistogramVec::new(HistogramOpts::new("stages", "stages"), &["stage"]).expect("a histogram");
         Self { pipeline, timings: Arc::new(Timings::new(histogram)) }
