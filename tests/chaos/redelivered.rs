@@ -49,7 +49,7 @@ fn enrolment(staff: &Collection, id: &SubjectId) -> EnrolRequest {
 async fn enrolled(replies: &mut Replies) -> EnrolReply {
     match replies.next().await.expect("a reply").outcome {
         Some(Outcome::Enrol(reply)) => reply,
-        other => unreachable!("not enrolled: {other:?}"),
+        other => unreachable!("no enrolment: {other:?}"),
     }
 }
 
