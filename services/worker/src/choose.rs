@@ -54,12 +54,12 @@ mod tests {
             pose: Pose::default(),
             quality,
         };
-        AlignedFace { face, crop: vision::Rgb8::filled(1, 1, [0; 3]), prominence: side }
+        AlignedFace { face, crop: vision::Rgb8::filled(1, 1, [0; 3]) }
     }
 
     #[test]
     fn a_bystander_does_not_matter_but_a_rival_does() {
-        let code = |faces: &[AlignedFace], s| choose(faces, s).map(|f| f.prominence).map_err(|p| p.code);
+        let code = |faces: &[AlignedFace], s| choose(faces, s).map(|f| f.face.bounding_box.width).map_err(|p| p.code);
         let bystander = [face(100.0), face(50.0)];
         let rival = [face(100.0), face(80.0)];
         assert_eq!(code(&bystander, FaceSelection::Dominant), Ok(100.0));

@@ -109,6 +109,17 @@ impl Pipeline {
         templates
     }
 
+    /// The template of one crop.
+    ///
+    /// # Errors
+    /// As [`Self::embed`].
+    pub async fn embed_one(&self, crop: &Rgb8, context: &Context) -> Result<Template, Problem> {
+        let start = Instant::now();
+        let template = self.embedder.embed_one(crop, context.deadline).await;
+        context.timings.since(Stage::Embed, start);
+        template
+    }
+
     /// Faces of one image together with their templates, at most `max_faces` (0 for all).
     ///
     /// # Errors

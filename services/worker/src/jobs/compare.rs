@@ -13,9 +13,8 @@ pub(super) async fn run(desk: &Desk, request: CompareRequest, context: &Context)
     let source = request.source.ok_or_else(|| Problem::invalid("/source", "a source image is needed"))?;
     let found = desk.pipeline.detect(source.data, 0, context).await.map_err(|p| about("source", p))?;
     let chosen = choose(&found.faces, selection).map_err(|p| about("source", p))?;
-    let source = desk.pipeline.embed(&[&chosen.crop], context).await?;
-    let source = source.first().ok_or_else(|| Problem::new(ErrorCode::InferenceFailed, "no embedding was made"))?;
-    let targets = request.targets.into_iter().map(|image| one(desk, image, source, &threshold, context));
+    let source = desk.pipeline.embed_one(&chosen.crop, context).await?;
+    let targets = request.targets.into_iter().map(|image| one(desk, image, &source, &threshold, context));
     let items = join_all(targets).await;
     Ok(CompareReply { source_face: Some((&chosen.face).into()), items, threshold: Some(threshold.into()) })
 }

@@ -56,8 +56,7 @@ async fn probe(desk: &Desk, request: VerifyRequest, context: &Context) -> Result
     let image = request.image.ok_or_else(|| Problem::invalid("/image", "an image or an embedding is needed"))?;
     let found = desk.pipeline.detect(image.data, 0, context).await?;
     let chosen = choose(&found.faces, selection)?;
-    let mut templates = desk.pipeline.embed(&[&chosen.crop], context).await?;
-    let template = templates.pop().ok_or_else(|| Problem::new(ErrorCode::InferenceFailed, "no embedding was made"))?;
+    let template = desk.pipeline.embed_one(&chosen.crop, context).await?;
     Ok((Some(chosen.face.clone()), template))
 }
 

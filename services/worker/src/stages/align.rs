@@ -14,8 +14,6 @@ pub struct AlignedFace {
     pub face: Face,
     /// The crop.
     pub crop: Rgb8,
-    /// How much it stands out: size less distance from the centre.
-    pub prominence: f32,
 }
 
 /// Aligns every face; one whose landmarks no face could have is left out.
@@ -36,7 +34,7 @@ pub async fn align(
         let aligned = found.iter().filter_map(|d| {
             let crop = vision::align(image, &d.landmarks, alignment).ok()?;
             let face = vision::describe(image, d, &crop);
-            Some(AlignedFace { face, crop, prominence: vision::prominence(d, image.width(), image.height()) })
+            Some(AlignedFace { face, crop })
         });
         aligned.collect()
     })

@@ -57,7 +57,11 @@ impl Embedder {
         try_join_all(crops.iter().map(|crop| self.embed_one(crop, deadline))).await
     }
 
-    async fn embed_one(&self, crop: &Rgb8, deadline: Instant) -> Result<Template, Problem> {
+    /// The template of one crop.
+    ///
+    /// # Errors
+    /// As [`Self::embed`].
+    pub async fn embed_one(&self, crop: &Rgb8, deadline: Instant) -> Result<Template, Problem> {
         // 112×112: tens of microseconds, less than a trip to the CPU pool.
         let mut planes = vec![0.0; 3 * crop.width() as usize * crop.height() as usize];
         let written = self.normalisation.write_planar(crop, &mut planes);
