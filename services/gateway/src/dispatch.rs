@@ -137,6 +137,7 @@ async fn record(app: &AppState, call: &Call, request: &Request) -> Result<JobRec
         updated_at: now,
         expires_at: now.plus(app.config.times.job_kept),
         problem: None,
+        progress: None,
     };
     match jobs.create(&job).await {
         Ok(_) => return Ok(job),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::Timestamp;
 use gallery::Galleries;
-use store::RedbStore;
+use store::Store;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 const EVERY: Duration = Duration::from_secs(30);
 
 /// Runs a round every half minute until `stop`. A round that fails is logged; the next one tries again.
-pub async fn run(store: Arc<RedbStore>, galleries: Arc<Galleries>, stop: CancellationToken) -> Result<(), Infallible> {
+pub async fn run(store: Arc<dyn Store>, galleries: Arc<Galleries>, stop: CancellationToken) -> Result<(), Infallible> {
     let mut rounds = interval(EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while let Some(_tick) = stop.run_until_cancelled(rounds.tick()).await {

@@ -47,7 +47,9 @@ pub async fn carry_out(desk: &Desk, envelope: &mut Envelope, context: &Context) 
         Some(Request::Identify(r)) => identify::run(desk, &tenant, r, context).await.map(Outcome::Identify),
         Some(Request::Verify(r)) => verify::run(desk, &tenant, r, context).await.map(Outcome::Verify),
         Some(Request::CatchUp(r)) => catch_up::run(desk, &tenant, &r, context).await.map(Outcome::CatchUp),
-        None => Err(Problem::invalid("request", "this worker does not know the kind of job; upgrade it")),
+        Some(Request::Bulk(_)) | None => {
+            Err(Problem::invalid("request", "this worker does not know the kind of job; upgrade it"))
+        }
     }
 }
 

@@ -66,8 +66,8 @@ fn scope(kind: JobKind) -> Scope {
         JobKind::Detect => Scope::Detect,
         JobKind::Compare => Scope::Compare,
         JobKind::Embed => Scope::Embed,
-        JobKind::Enrol => Scope::SubjectsWrite,
-        JobKind::Identify => Scope::Identify,
+        JobKind::Enrol | JobKind::BulkEnrol => Scope::SubjectsWrite,
+        JobKind::Identify | JobKind::BulkIdentify => Scope::Identify,
         JobKind::Verify => Scope::Verify,
         JobKind::CatchUp => Scope::Erase,
     }

@@ -45,6 +45,12 @@ impl Store for Fragile {
     fn durability(&self) -> Durability {
         self.inner.durability()
     }
+    async fn sweep(&self, now: domain::Timestamp) -> Result<usize, StoreError> {
+        self.reach()?.sweep(now).await
+    }
+    fn engine(&self) -> &'static str {
+        self.inner.engine()
+    }
     async fn check(&self) -> Result<(), StoreError> {
         self.reach()?.check().await
     }

@@ -88,7 +88,7 @@ fn images(e: &Envelope) -> Vec<v1::Image> {
         Request::Identify(r) => r.images.clone(),
         Request::Verify(r) => r.image.iter().cloned().collect(),
         Request::Compare(r) => r.source.iter().chain(&r.targets).cloned().collect(),
-        Request::CatchUp(_) => Vec::new(),
+        Request::CatchUp(_) | Request::Bulk(_) => Vec::new(),
     }
 }
 
@@ -189,6 +189,7 @@ async fn outcome(store: &Arc<dyn Store>, e: &Envelope) -> Result<reply::Outcome,
             let threshold = Some(threshold(r.threshold));
             reply::Outcome::Identify(v1::IdentifyReply { results, threshold, revision: 1, exact: true })
         }
+        Request::Bulk(_) => return Err(Problem::invalid("request", "the items lie in the store")),
         Request::CatchUp(_) => reply::Outcome::CatchUp(v1::CatchUpReply { revision: 1 }),
         Request::Verify(r) => {
             let face = r.image.as_ref().map(look).transpose()?;

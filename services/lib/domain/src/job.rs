@@ -51,6 +51,10 @@ pub enum JobKind {
     Verify,
     /// Apply erasures to a collection's gallery.
     CatchUp,
+    /// Enrol many subjects.
+    BulkEnrol,
+    /// Search a collection for many images.
+    BulkIdentify,
 }
 
 impl JobKind {
@@ -65,6 +69,8 @@ impl JobKind {
             Self::Identify => "identify",
             Self::Verify => "verify",
             Self::CatchUp => "catch_up",
+            Self::BulkEnrol => "bulk_enrol",
+            Self::BulkIdentify => "bulk_identify",
         }
     }
 }
@@ -94,6 +100,26 @@ impl JobState {
     }
 }
 
+/// How far a job of many items has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Progress {
+    /// Items of the job.
+    pub items: u32,
+    /// Items with a result.
+    pub succeeded: u32,
+    /// Items that ended with a problem.
+    pub failed: u32,
+}
+
+impl Progress {
+    /// Whether every item has ended.
+    #[must_use]
+    pub const fn is_complete(self) -> bool {
+        self.succeeded.saturating_add(self.failed) >= self.items
+    }
+}
+
 /// A job as the store keeps it; the result lies beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobRecord {
@@ -114,4 +140,7 @@ pub struct JobRecord {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+    /// How far it has come, if it has many items.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
 }

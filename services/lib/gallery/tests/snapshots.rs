@@ -46,6 +46,12 @@ impl Store for Counting {
     fn durability(&self) -> Durability {
         self.store.durability()
     }
+    async fn sweep(&self, now: domain::Timestamp) -> Result<usize, StoreError> {
+        self.store.sweep(now).await
+    }
+    fn engine(&self) -> &'static str {
+        self.store.engine()
+    }
     async fn check(&self) -> Result<(), StoreError> {
         self.store.check().await
     }

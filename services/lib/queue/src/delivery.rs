@@ -60,6 +60,15 @@ impl Delivery {
         self.place.release(Attempt::Forgiven).await;
     }
 
+    /// Puts the job back at the end of its lane as if never delivered, so that others get their turn before it goes
+    /// on. For work done in slices.
+    ///
+    /// # Errors
+    /// [`QueueError::Lost`], [`QueueError::Unavailable`].
+    pub async fn requeue(self) -> Result<(), QueueError> {
+        self.place.requeue().await
+    }
+
     /// Gives the job up: it becomes a dead letter with this reason. Nobody is answered.
     ///
     /// # Errors
@@ -137,6 +146,12 @@ impl Place {
             // The destructor tries once more; failing that, others take the entry over when it has been idle.
             Err(error) => tracing::warn!(%error, entry = %self.receipt.id, "a job could not be given back"),
         }
+    }
+
+    pub(crate) async fn requeue(mut self) -> Result<(), QueueError> {
+        let held = self.engine.requeue(self.lane, &self.receipt).await?;
+        self.armed = false;
+        if held { Ok(()) } else { Err(QueueError::Lost) }
     }
 
     pub(crate) async fn bury(mut self, reason: &str) -> Result<(), QueueError> {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{JobId, Lane, Timestamp};
 
-use crate::QueueError;
+use crate::{QueueError, Rate, Spent};
 
 /// An engine's own name for an entry of a lane.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,6 +84,17 @@ pub struct Depth {
     pub in_flight: usize,
     /// Time since the oldest waiting entry was appended; zero if none waits.
     pub oldest_age: Duration,
+    /// Entries taken since the lane was made, each delivery of an entry counted: two looks give a rate.
+    pub taken: u64,
+}
+
+/// A live member of the installation, as it announced itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Unique for each start.
+    pub name: String,
+    /// What it says of itself.
+    pub note: Bytes,
 }
 
 /// An entry that was given up, kept for a person to look at.
@@ -135,6 +146,10 @@ pub trait Engine: Send + Sync + 'static {
     /// [`Engine::release`] with [`Attempt::Counts`] from a destructor: never blocks, may be carried out a little later.
     fn release_dropped(&self, lane: Lane, receipt: &Receipt);
 
+    /// Puts an entry back at the end of its lane as if never delivered: others get their turn first. In one step, so
+    /// that no crash doubles or loses it. `false` if the receipt is void.
+    async fn requeue(&self, lane: Lane, receipt: &Receipt) -> Result<bool, QueueError>;
+
     /// Heartbeat: the consumer is still at it. `false` if the receipt is void.
     async fn touch(&self, lane: Lane, receipt: &Receipt) -> Result<bool, QueueError>;
 
@@ -168,6 +183,19 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Which of these jobs are marked as cancelled, in order. Ids as in the envelopes.
     async fn cancelled(&self, jobs: &[&str]) -> Result<Vec<bool>, QueueError>;
+
+    /// Announces a member, or renews it: it counts as alive for `lease` from now on.
+    async fn join(&self, member: &Member, lease: Duration) -> Result<(), QueueError>;
+
+    /// Takes a member's announcement back. Unknown names are fine.
+    async fn part(&self, name: &str) -> Result<(), QueueError>;
+
+    /// Every member whose lease has not ended, by name.
+    async fn members(&self) -> Result<Vec<Member>, QueueError>;
+
+    /// Takes `cost` from the allowance of `bucket`, or nothing if there is not as much. One allowance for all
+    /// processes that share the engine.
+    async fn spend(&self, bucket: &str, cost: u32, rate: Rate) -> Result<Spent, QueueError>;
 
     /// Whether the engine can be used now. Puts nothing on any lane.
     async fn check(&self) -> Result<(), QueueError>;

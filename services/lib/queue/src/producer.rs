@@ -8,13 +8,13 @@ use wire::v1::{Envelope, Reply};
 
 use crate::{
     Consumer, ConsumerOptions, DeadLetter, Depth, Engine, EntryId, Limit, MemoryEngine, MemoryOptions, QueueError,
-    ReplyStream,
+    Rate, ReplyStream, Spent,
 };
 
 /// Lanes of jobs and their replies. Cheap to clone.
 #[derive(Clone)]
 pub struct Queue {
-    engine: Arc<dyn Engine>,
+    pub(crate) engine: Arc<dyn Engine>,
     lane_capacity: usize,
 }
 
@@ -102,6 +102,14 @@ impl Queue {
     /// [`QueueError::Unavailable`].
     pub async fn retry_dead_letter(&self, lane: Lane, id: &EntryId) -> Result<bool, QueueError> {
         self.engine.retry_dead_letter(lane, id).await
+    }
+
+    /// Takes `cost` from the allowance of `bucket`, shared by all gateways; nothing if there is not as much.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    pub async fn spend(&self, bucket: &str, cost: u32, rate: Rate) -> Result<Spent, QueueError> {
+        self.engine.spend(bucket, cost, rate).await
     }
 
     /// Whether the queue can be used now, for readiness. Puts nothing on any lane.

@@ -192,6 +192,8 @@ pub enum Changes {
 pub enum Durability {
     /// On disk before the acknowledgement.
     Fsync,
+    /// On disk within a second: a crash of the server may lose what was acknowledged last.
+    EverySecond,
     /// Only in memory, for tests.
     Volatile,
 }
@@ -258,6 +260,13 @@ pub trait Store: Send + Sync + 'static {
     /// What an acknowledged commit survives.
     fn durability(&self) -> Durability;
 
+    /// Erases the values that expired by `now`, some at a time; the number erased. To be called again and again by one
+    /// of the processes that share the engine, or by all.
+    async fn sweep(&self, now: Timestamp) -> Result<usize, StoreError>;
+
     /// Whether the engine answers right now.
     async fn check(&self) -> Result<(), StoreError>;
+
+    /// The engine's name, such as `redb`.
+    fn engine(&self) -> &'static str;
 }

@@ -12,6 +12,6 @@ pub use engine::{
 pub use redb::{RedbOptions, RedbStore};
 pub use repo::{
     ApiKeys, Attempt, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, EnrolSubject, Enrolment,
-    Idempotency, IdempotencySlot, Jobs, Lookup, Outcome, Pepper, Removed, RepoError, StoredReply, SubjectHandle,
-    SubjectRow, Subjects, TemplateRow, Templates, Versioned, Withdrawal,
+    Idempotency, IdempotencySlot, ItemResult, Jobs, Lookup, Outcome, Pepper, Removed, RepoError, StoredReply,
+    SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Versioned, Withdrawal,
 };

@@ -98,21 +98,6 @@ impl RedbStore {
         Ok(Self { reader, requests: Some(requests), writer: Some(thread) })
     }
 
-    /// Erases what expired before `now`; how many values that were. To be called now and then.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let mut swept = 0;
-        loop {
-            let (reply, answer) = oneshot::channel();
-            match self.ask(Request::Sweep { now, reply }, answer).await? {
-                0 => return Ok(swept),
-                n => swept += n,
-            }
-        }
-    }
-
     async fn ask<T>(
         &self,
         request: Request,
@@ -186,8 +171,23 @@ impl Store for RedbStore {
         Durability::Fsync
     }
 
+    async fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let mut swept = 0;
+        loop {
+            let (reply, answer) = oneshot::channel();
+            match self.ask(Request::Sweep { now, reply }, answer).await? {
+                0 => return Ok(swept),
+                n => swept += n,
+            }
+        }
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.reader.check()
+    }
+
+    fn engine(&self) -> &'static str {
+        "redb"
     }
 }
 

@@ -1,6 +1,7 @@
 //! Repositories: the field's records over any [`Store`]. Values are JSON but for templates and replies;
 //! keys never hold anything a person could be recognised by, because keys are not erased the way values are.
 
+mod bulk;
 mod collections;
 mod consents;
 mod enrol;
@@ -17,6 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Precondition, Record, Revision, Space, Store, StoreError};
 
+pub use bulk::ItemResult;
 pub use collections::Collections;
 pub use consents::{ConsentRow, Consents, Withdrawal};
 pub use enrol::{EnrolSubject, Enrolment, Outcome};

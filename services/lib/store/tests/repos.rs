@@ -399,6 +399,7 @@ async fn jobs_end_once_and_expire() {
         updated_at: NOW,
         expires_at,
         problem: None,
+        progress: None,
     };
     let name = |s: &str| s.parse::<JobId>().unwrap();
     for id in ["a", "b", "c"] {

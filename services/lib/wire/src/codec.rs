@@ -5,7 +5,7 @@ use bytes::Bytes;
 use domain::JobKind;
 use prost::Message;
 
-use crate::v1::{Envelope, Reply, envelope::Request};
+use crate::v1::{BulkItem, BulkRequest, Envelope, Reply, WorkerPresence, envelope::Request};
 
 /// Why bytes or a message were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +78,7 @@ pub fn job_kind(envelope: &Envelope) -> Option<JobKind> {
 
 /// What a request asks for.
 #[must_use]
-pub const fn request_kind(request: &Request) -> JobKind {
+pub fn request_kind(request: &Request) -> JobKind {
     match request {
         Request::Detect(_) => JobKind::Detect,
         Request::Compare(_) => JobKind::Compare,
@@ -87,7 +87,46 @@ pub const fn request_kind(request: &Request) -> JobKind {
         Request::Identify(_) => JobKind::Identify,
         Request::Verify(_) => JobKind::Verify,
         Request::CatchUp(_) => JobKind::CatchUp,
+        Request::Bulk(r) => bulk_kind(r),
     }
+}
+
+/// A bulk job says its kind in words; one of a newer version counts as the kind that may do most.
+fn bulk_kind(request: &BulkRequest) -> JobKind {
+    if request.kind == JobKind::BulkIdentify.as_str() { JobKind::BulkIdentify } else { JobKind::BulkEnrol }
+}
+
+/// Serialises an item of a bulk job.
+#[must_use]
+pub fn encode_item(item: &BulkItem) -> Bytes {
+    item.encode_to_vec().into()
+}
+
+/// Reads an item of a bulk job. Its request may be of a kind this version does not know (`None` then).
+///
+/// # Errors
+/// [`WireError`] for bytes that are no such message.
+pub fn decode_item(bytes: Bytes) -> Result<BulkItem, WireError> {
+    BulkItem::decode(bytes).map_err(|e| WireError::Malformed { what: "item of a bulk job", reason: e.to_string() })
+}
+
+/// Serialises what a worker says of itself.
+#[must_use]
+pub fn encode_presence(presence: &WorkerPresence) -> Bytes {
+    presence.encode_to_vec().into()
+}
+
+/// Reads what a worker says of itself.
+///
+/// # Errors
+/// [`WireError`] for bytes that are no such message, or one without a name.
+pub fn decode_presence(bytes: Bytes) -> Result<WorkerPresence, WireError> {
+    let presence = WorkerPresence::decode(bytes)
+        .map_err(|e| WireError::Malformed { what: "worker's presence", reason: e.to_string() })?;
+    if presence.name.is_empty() {
+        return Err(WireError::Field { field: "name" });
+    }
+    Ok(presence)
 }
 
 #[cfg(test)]

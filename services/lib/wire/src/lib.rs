@@ -10,4 +10,7 @@ pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/visavis.v1.rs"));
 }
 
-pub use codec::{WireError, decode_envelope, decode_reply, encode_envelope, encode_reply, job_kind, request_kind};
+pub use codec::{
+    WireError, decode_envelope, decode_item, decode_presence, decode_reply, encode_envelope, encode_item,
+    encode_presence, encode_reply, job_kind, request_kind,
+};

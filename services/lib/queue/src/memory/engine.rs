@@ -11,8 +11,16 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{MemoryOptions, lane::LaneState, marks::Marks, replies::Boxes};
-use crate::{Attempt, DeadLetter, Depth, Engine, Entry, EntryId, Limit, QueueError, Receipt, ReplyStream};
+use super::{
+    MemoryOptions,
+    lane::LaneState,
+    marks::Marks,
+    members::{Allowances, Members},
+    replies::Boxes,
+};
+use crate::{
+    Attempt, DeadLetter, Depth, Engine, Entry, EntryId, Limit, Member, QueueError, Rate, Receipt, ReplyStream, Spent,
+};
 
 /// Lanes in the memory of this process. What it holds is lost with the process.
 #[derive(Debug)]
@@ -21,6 +29,8 @@ pub struct MemoryEngine {
     lanes: [LaneCell; 3],
     replies: Arc<Boxes>,
     marks: Mutex<Marks>,
+    members: Mutex<Members>,
+    allowances: Mutex<Allowances>,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +43,14 @@ impl MemoryEngine {
     /// An engine with empty lanes.
     #[must_use]
     pub fn new(options: MemoryOptions) -> Self {
-        Self { options, lanes: Default::default(), replies: Arc::default(), marks: Mutex::default() }
+        Self {
+            options,
+            lanes: Default::default(),
+            replies: Arc::default(),
+            marks: Mutex::default(),
+            members: Mutex::default(),
+            allowances: Mutex::new(Allowances::new(Instant::now())),
+        }
     }
 
     const fn lane(&self, lane: Lane) -> &LaneCell {
@@ -112,6 +129,15 @@ impl Engine for MemoryEngine {
         self.lane(lane).release(receipt, Attempt::Counts);
     }
 
+    async fn requeue(&self, lane: Lane, receipt: &Receipt) -> Result<bool, QueueError> {
+        let cell = self.lane(lane);
+        let requeued = cell.state.lock().requeue(receipt, Instant::now());
+        if requeued {
+            cell.available.notify_one();
+        }
+        Ok(requeued)
+    }
+
     async fn touch(&self, lane: Lane, receipt: &Receipt) -> Result<bool, QueueError> {
         Ok(self.lane(lane).state.lock().touch(receipt, Instant::now()))
     }
@@ -162,6 +188,24 @@ impl Engine for MemoryEngine {
     async fn cancelled(&self, jobs: &[&str]) -> Result<Vec<bool>, QueueError> {
         let (marks, now) = (self.marks.lock(), Instant::now());
         Ok(jobs.iter().map(|job| marks.has(job, self.options.cancel_ttl, now)).collect())
+    }
+
+    async fn join(&self, member: &Member, lease: Duration) -> Result<(), QueueError> {
+        self.members.lock().join(member, lease, Instant::now());
+        Ok(())
+    }
+
+    async fn part(&self, name: &str) -> Result<(), QueueError> {
+        self.members.lock().part(name);
+        Ok(())
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, QueueError> {
+        Ok(self.members.lock().alive(Instant::now()))
+    }
+
+    async fn spend(&self, bucket: &str, cost: u32, rate: Rate) -> Result<Spent, QueueError> {
+        Ok(self.allowances.lock().spend(bucket, cost, rate, Instant::now()))
     }
 
     async fn check(&self) -> Result<(), QueueError> {

@@ -44,6 +44,7 @@ pub(super) struct LaneState {
     /// Of the entries waiting and in flight.
     bytes: usize,
     next_seq: u64,
+    taken: u64,
 }
 
 impl LaneState {
@@ -89,6 +90,7 @@ impl LaneState {
 
     fn hand_over(&mut self, mut item: Item, consumer: &Arc<str>, now: Instant) -> Entry {
         item.deliveries = item.deliveries.saturating_add(1);
+        self.taken += 1;
         let entry = Entry {
             receipt: Receipt { id: entry_id(item.seq), consumer: Arc::clone(consumer), deliveries: item.deliveries },
             bytes: item.bytes.clone(),
@@ -124,6 +126,13 @@ impl LaneState {
         // Oldest first, also among those given back.
         let place = self.waiting.partition_point(|waiting| waiting.seq < item.seq);
         self.waiting.insert(place, item);
+        true
+    }
+
+    pub(super) fn requeue(&mut self, receipt: &Receipt, now: Instant) -> bool {
+        let Some(item) = self.redeem(receipt) else { return false };
+        self.bytes -= item.bytes.len();
+        self.push(item.bytes, now);
         true
     }
 
@@ -182,7 +191,12 @@ impl LaneState {
     }
 
     pub(super) fn depth(&self, now: Instant) -> Depth {
-        Depth { waiting: self.waiting.len(), in_flight: self.in_flight.len(), oldest_age: self.oldest_age(now) }
+        Depth {
+            waiting: self.waiting.len(),
+            in_flight: self.in_flight.len(),
+            oldest_age: self.oldest_age(now),
+            taken: self.taken,
+        }
     }
 
     fn oldest_age(&self, now: Instant) -> Duration {

@@ -4,6 +4,7 @@
 mod engine;
 mod lane;
 mod marks;
+mod members;
 mod replies;
 
 use std::time::Duration;

@@ -14,8 +14,8 @@ const PREFIX: &str = "job/";
 /// The jobs of one tenant.
 #[derive(Clone)]
 pub struct Jobs {
-    store: Arc<dyn Store>,
-    space: Space,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) space: Space,
 }
 
 impl Jobs {
@@ -156,10 +156,10 @@ impl Jobs {
     }
 }
 
-fn key(id: &JobId) -> String {
+pub(super) fn key(id: &JobId) -> String {
     format!("{PREFIX}{id}")
 }
 
-fn result_key(id: &JobId) -> String {
+pub(super) fn result_key(id: &JobId) -> String {
     format!("jobresult/{id}")
 }
