@@ -2,27 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use serde_json::Value;
-use testkit::{Client, Person, Picture, TestApp};
+use testkit::{Person, Picture, TestApp};
 use tokio::{sync::mpsc, task::JoinSet};
 
 const SUBJECTS: usize = 200;
 /// Acknowledgements after which the power is cut.
 const KILL_AFTER: usize = 70;
-
-/// Every subject of the collection, over all pages.
-async fn subjects(client: &Client) -> BTreeSet<String> {
-    let (mut all, mut cursor) = (BTreeSet::new(), String::new());
-    loop {
-        let page: Value = client.get(&format!("/v1/collections/c/subjects?limit=100{cursor}")).await.ok();
-        let items = page["items"].as_array().expect("items");
-        all.extend(items.iter().map(|s| s["id"].as_str().expect("an id").to_owned()));
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return all,
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_kill_every_acknowledged_enrolment_is_found_and_none_is_half_there() {
@@ -66,7 +51,7 @@ async fn after_a_kill_every_acknowledged_enrolment_is_found_and_none_is_half_the
 
     app.restart();
     let client = app.client();
-    let listed = subjects(&client).await;
+    let listed = client.subjects("c").await;
     let lost: Vec<_> = kept.difference(&listed).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     for id in &listed {

@@ -37,6 +37,14 @@ pub struct WorkerConfig {
     pub verification: ThresholdSpec,
     /// How long a finished job's result is kept.
     pub result_ttl: Duration,
+    /// How long the others count this worker as alive after its last word. An erasure waits for a dead worker at most
+    /// this long.
+    pub lease: Duration,
+    /// An entry that no worker has touched for this long is taken over by another.
+    pub min_idle: Duration,
+    /// For tests of crashes: the process aborts when it meets this image (SHA-256, hex).
+    #[cfg(debug_assertions)]
+    pub crash_on: Option<String>,
     /// How long running jobs may take to finish when the worker is told to stop.
     pub drain_grace: Duration,
 }
@@ -59,6 +67,10 @@ impl Default for WorkerConfig {
             batch_delay: Duration::from_millis(2),
             verification: ThresholdSpec::fmr(1e-4),
             result_ttl: Duration::from_secs(24 * 3600),
+            lease: Duration::from_secs(5),
+            min_idle: queue::Timing::default().min_idle,
+            #[cfg(debug_assertions)]
+            crash_on: None,
             drain_grace: Duration::from_secs(20),
         }
     }

@@ -12,10 +12,13 @@ use futures::FutureExt;
 use queue::{Consumer, Delivery};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wire::v1::reply::Outcome;
+use wire::v1::{BulkRequest, CatchUpReply, envelope::Request, reply::Outcome};
 
 use crate::{
-    jobs::{self, Desk},
+    jobs::{
+        self, Desk,
+        bulk::{self, Slice},
+    },
     pipeline::Context,
     stages::respond,
     timings::{Stage, Timings},
@@ -24,28 +27,31 @@ use crate::{
 /// How often a running job tells the queue that it is still alive.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
+/// Deliveries after which the queue buries a job.
+pub const MAX_DELIVERIES: u32 = 3;
+
 /// Pause after the queue failed, so that an outage is not met with a storm of attempts.
 const BACKOFF: Duration = Duration::from_millis(500);
 
-/// Takes jobs until `shutdown`; those begun go on in `running`.
+/// Takes jobs until `shutdown`; those begun go on in `running`. Gives the consumer back, to leave once they are done.
 pub async fn consume(
     desk: Arc<Desk>,
     consumer: Consumer,
     slots: usize,
     running: TaskTracker,
     shutdown: CancellationToken,
-) {
+) -> Consumer {
     let slots = Arc::new(Semaphore::new(slots.max(1)));
     loop {
         // Room first: nothing is taken off the lane that could not be begun at once.
         let first = tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = shutdown.cancelled() => return consumer,
             permit = Arc::clone(&slots).acquire_owned() => permit,
         };
-        let Ok(first) = first else { return };
+        let Ok(first) = first else { return consumer };
         let room = 1 + slots.available_permits();
         let taken = tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = shutdown.cancelled() => return consumer,
             taken = consumer.next(room) => taken,
         };
         let deliveries = match taken {
@@ -53,7 +59,7 @@ pub async fn consume(
             Err(error) => {
                 tracing::warn!(%error, "the queue cannot be read; trying again");
                 tokio::select! {
-                    () = shutdown.cancelled() => return,
+                    () = shutdown.cancelled() => return consumer,
                     () = tokio::time::sleep(BACKOFF) => continue,
                 }
             }
@@ -64,7 +70,7 @@ pub async fn consume(
                 Some(p) => p,
                 None => match Arc::clone(&slots).acquire_owned().await {
                     Ok(p) => p,
-                    Err(_) => return,
+                    Err(_) => return consumer,
                 },
             };
             let (desk, name) = (Arc::clone(&desk), consumer.name().to_owned());
@@ -91,6 +97,11 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
         settle(desk, delivery, &reply).await;
         return;
     }
+    if let Some(Request::Bulk(strand)) = &delivery.envelope.request {
+        let strand = strand.clone();
+        see_to_strand(desk, name, delivery, &strand, &context).await;
+        return;
+    }
     // The envelope moves to the job for its images' sake; what the reply needs stays with the delivery.
     let mut envelope = std::mem::take(&mut delivery.envelope);
     let work = AssertUnwindSafe(jobs::carry_out(desk, &mut envelope, &context)).catch_unwind();
@@ -102,6 +113,37 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
     count(desk, kind, &outcome);
     let reply = respond::reply(desk, name, &job_id, outcome, &timings);
     settle(desk, delivery, &reply).await;
+}
+
+/// One slice of a bulk job's strand. A strand with more to do goes to the end of the lane; one that failed for want of
+/// the store goes back undone.
+async fn see_to_strand(desk: &Desk, name: &str, delivery: Delivery, strand: &BulkRequest, context: &Context) {
+    let last = delivery.envelope.attempt >= MAX_DELIVERIES;
+    let work = bulk::slice(desk, &delivery.envelope, strand, last, context);
+    let done = with_heartbeat(&delivery, AssertUnwindSafe(work).catch_unwind()).await;
+    let job = delivery.envelope.job_id.clone();
+    let outcome = match done {
+        Ok(Ok(Slice::More)) => delivery.requeue().await,
+        Ok(Ok(Slice::Done)) => {
+            let reply =
+                respond::reply(desk, name, &job, Ok(Outcome::CatchUp(CatchUpReply::default())), &context.timings);
+            delivery.settle(&reply).await
+        }
+        Ok(Err(problem)) => {
+            tracing::warn!(%job, %problem, "a slice of a bulk job is put off");
+            tokio::time::sleep(BACKOFF).await;
+            delivery.release().await;
+            Ok(())
+        }
+        // Given back by the destructor: it counts, so that what panics every time ends as a dead letter.
+        Err(_) => {
+            tracing::error!(%job, "a slice of a bulk job panicked");
+            return;
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::warn!(%job, %error, "a strand could not be put back; it will be delivered again");
+    }
 }
 
 async fn settle(desk: &Desk, delivery: Delivery, reply: &wire::v1::Reply) {

@@ -3,7 +3,11 @@
 
 use std::time::Duration;
 
+use queue::Consumer;
 use tokio_util::task::TaskTracker;
+
+/// Longest time to take a name off its lane.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Waits for the running jobs, at most `grace`. Gives the number of jobs left behind: they stay on the lane and are
 /// delivered to another worker.
@@ -13,6 +17,19 @@ pub async fn drain(running: &TaskTracker, grace: Duration) -> usize {
         tracing::warn!(left = running.len(), "the grace period ended before all jobs were done");
     }
     running.len()
+}
+
+/// Takes the consumers' names off their lanes. One that still holds jobs stays until others have taken those over.
+pub async fn leave(consumers: Vec<Consumer>) {
+    for consumer in consumers {
+        let name = consumer.name().to_owned();
+        match tokio::time::timeout(LEAVE, consumer.leave()).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => tracing::info!(consumer = name, "left with jobs in hand; others take them over"),
+            Ok(Err(error)) => tracing::debug!(consumer = name, %error, "the name stays on the lane for now"),
+            Err(_) => tracing::debug!(consumer = name, "the name stays on the lane for now"),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What each kind of job does. A job's handler gets the request and a [`Desk`] and gives the outcome of the reply;
 //! everything around it (queue, deadline on arrival, reply, acknowledgement) is the consumer's.
 
+pub mod bulk;
 mod catch_up;
 mod compare;
 mod detect;
@@ -18,7 +19,7 @@ use gallery::Galleries;
 use store::{Collections, Jobs, Pepper, RepoError, Store, Subjects};
 use wire::v1::{self, Envelope, envelope::Request, reply::Outcome};
 
-use crate::{config::WorkerConfig, metrics::Metrics, pipeline::Context, pipeline::Pipeline};
+use crate::{config::WorkerConfig, metrics::Metrics, pipeline::Context, pipeline::Pipeline, presence::Fence};
 
 /// Everything a job may need; shared by all jobs of a worker.
 pub struct Desk {
@@ -30,6 +31,9 @@ pub struct Desk {
     pub(crate) pepper: Pepper,
     pub(crate) galleries: Arc<Galleries>,
     pub(crate) metrics: Metrics,
+    /// What this worker says of itself; without its inbox.
+    pub(crate) word: v1::WorkerPresence,
+    pub(crate) fence: Fence,
 }
 
 /// Carries out a job.
@@ -47,6 +51,7 @@ pub async fn carry_out(desk: &Desk, envelope: &mut Envelope, context: &Context) 
         Some(Request::Identify(r)) => identify::run(desk, &tenant, r, context).await.map(Outcome::Identify),
         Some(Request::Verify(r)) => verify::run(desk, &tenant, r, context).await.map(Outcome::Verify),
         Some(Request::CatchUp(r)) => catch_up::run(desk, &tenant, &r, context).await.map(Outcome::CatchUp),
+        // Strands of bulk jobs are seen to by the consumer: they are requeued rather than answered.
         Some(Request::Bulk(_)) | None => {
             Err(Problem::invalid("request", "this worker does not know the kind of job; upgrade it"))
         }

@@ -11,6 +11,7 @@ mod jobs;
 mod load;
 mod metrics;
 mod pipeline;
+mod presence;
 mod stages;
 mod timings;
 
@@ -20,6 +21,7 @@ use domain::{CalibrationTable, ContractId, Lane};
 use gallery::Galleries;
 use queue::{ConsumerOptions, Queue, Timing};
 use store::{Pepper, Store};
+use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use config::WorkerConfig;
@@ -29,7 +31,11 @@ pub use pipeline::{AnalysedFace, Analysis, Context, Found, Pipeline};
 pub use stages::align::AlignedFace;
 pub use timings::{Stage, Timings};
 
-use crate::{jobs::Desk, stages::respond};
+use crate::{
+    jobs::Desk,
+    presence::{Fence, Presence},
+    stages::respond,
+};
 
 /// What a worker works with.
 pub struct WorkerDeps {
@@ -63,6 +69,7 @@ impl Worker {
         let metrics = Metrics::register(&deps.registry)?;
         let calibration = deps.models.calibration()?.clone();
         let model_version = format!("{}+{}", deps.models.detector.manifest.name, deps.models.embedder.manifest.name);
+        let word = presence::word(&config, &deps.models, &model_version);
         let pepper = Pepper::load(&*deps.store).await?;
         let pipeline = load::pipeline(&config, deps.models, deps.runtime, Some(&metrics)).await?;
         let desk = Desk {
@@ -74,6 +81,8 @@ impl Worker {
             pepper,
             galleries: deps.galleries,
             metrics,
+            word,
+            fence: Fence::default(),
         };
         Ok(Self { desk: Arc::new(desk), queue: deps.queue })
     }
@@ -99,23 +108,44 @@ impl Worker {
     /// Works until `shutdown`, then drains. Gives the number of jobs that the grace period left unfinished; they stay
     /// on their lane.
     ///
+    /// Before the first job this worker joins the others and brings its snapshots up to date, in that order: an erasure
+    /// either waits for this worker or was there to be seen by it. After the last it saves its galleries and leaves.
+    ///
     /// # Errors
     /// [`WorkerError`] for consumer options that could lose jobs.
     pub async fn run(self, shutdown: CancellationToken) -> Result<usize, WorkerError> {
-        let running = TaskTracker::new();
-        let consumers = TaskTracker::new();
-        for (lane, slots) in
-            [(Lane::Interactive, self.desk.config.interactive_jobs), (Lane::Bulk, self.desk.config.bulk_jobs)]
-        {
-            let timing = Timing { batch_delay: self.desk.config.batch_delay, ..Timing::default() };
-            let rejected = Arc::new(respond::KeepRejected(Arc::clone(&self.desk)));
-            let options = ConsumerOptions::new(timing)?.host(&*self.desk.config.host).on_rejected(rejected);
-            let consumer = self.queue.consumer(lane, options);
-            let desk = Arc::clone(&self.desk);
-            consumers.spawn(consume::consume(desk, consumer, slots, running.clone(), shutdown.clone()));
+        let Self { desk, queue } = self;
+        let options = options(&desk)?;
+        let Some(presence) = Presence::join(Arc::clone(&desk), queue.clone(), &shutdown).await else { return Ok(0) };
+        if let Err(error) = desk.galleries.sweep_snapshots().await {
+            tracing::warn!(%error, "snapshots could not be brought up to date; each is looked at again when it is read");
         }
-        consumers.close();
-        consumers.wait().await;
-        Ok(drain::drain(&running, self.desk.config.drain_grace).await)
+        let stay = CancellationToken::new();
+        let _gone = stay.clone().drop_guard();
+        let present = tokio::spawn(presence.keep(stay.clone()));
+
+        let (running, mut consumers) = (TaskTracker::new(), JoinSet::new());
+        for (lane, slots) in [(Lane::Interactive, desk.config.interactive_jobs), (Lane::Bulk, desk.config.bulk_jobs)] {
+            let consumer = queue.consumer(lane, options.clone());
+            consumers.spawn(consume::consume(Arc::clone(&desk), consumer, slots, running.clone(), shutdown.clone()));
+        }
+        let consumers = consumers.join_all().await;
+        let left = drain::drain(&running, desk.config.drain_grace).await;
+        drain::leave(consumers).await;
+        if let Err(error) = desk.galleries.save_all().await {
+            tracing::warn!(%error, "gallery snapshots could not be saved; the next start reads the store instead");
+        }
+        stay.cancel();
+        if present.await.is_err() {
+            tracing::warn!("the lease was not kept to the end");
+        }
+        Ok(left)
     }
+}
+
+fn options(desk: &Arc<Desk>) -> Result<ConsumerOptions, WorkerError> {
+    let (config, timing) = (&desk.config, Timing::default());
+    let timing = Timing { batch_delay: config.batch_delay, min_idle: config.min_idle, ..timing };
+    let rejected = Arc::new(respond::KeepRejected(Arc::clone(desk)));
+    Ok(ConsumerOptions::new(timing)?.host(&*config.host).max_deliveries(consume::MAX_DELIVERIES).on_rejected(rejected))
 }

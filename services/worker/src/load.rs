@@ -91,9 +91,12 @@ pub async fn pipeline(
         policy: Policy::new(session.max_batch(), config.batch_delay, buckets_up_to(session.max_batch())),
         observer: metrics.map(|m| Arc::new(m.clone()) as Arc<dyn Observer>),
     };
+    let decoder = Decoder::new(config.limits, config.max_pixels_in_flight, cpu.clone());
+    #[cfg(debug_assertions)]
+    let decoder = decoder.crash_on(config.crash_on.as_deref());
     let (detecting, embedding) = (batching(&detector), batching(&embedder));
     Ok(Pipeline {
-        decoder: Decoder::new(config.limits, config.max_pixels_in_flight, cpu.clone()),
+        decoder,
         detector: Detector::new(detector, reads, detecting, cpu.clone()),
         embedder: Embedder::new(embedder, normalisation, contract, alignment.side(), embedding),
         alignment,

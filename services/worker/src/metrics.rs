@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
 };
 
 use crate::batcher::Observer;
@@ -27,6 +27,8 @@ pub struct Metrics {
     pub top_score: Histogram,
     /// Decisions by outcome.
     pub decisions: IntCounterVec,
+    /// How often the lease was lost and every gallery let go.
+    pub fenced: IntCounter,
     /// Faces enrolled and refused.
     pub enrolled_faces: IntCounterVec,
 }
@@ -53,6 +55,7 @@ impl Metrics {
             model_seconds: HistogramVec::new(run.buckets(seconds), &["model"])?,
             top_score: Histogram::with_opts(top)?,
             decisions: IntCounterVec::new(Opts::new("visavis_decisions_total", "Decisions"), &["decision"])?,
+            fenced: IntCounter::new("visavis_worker_fenced_total", "Leases lost; every gallery was let go each time")?,
             enrolled_faces: IntCounterVec::new(
                 Opts::new("visavis_enrolment_faces_total", "Images at enrolment by outcome"),
                 &["outcome"],
@@ -66,6 +69,7 @@ impl Metrics {
         registry.register(Box::new(metrics.model_seconds.clone()))?;
         registry.register(Box::new(metrics.top_score.clone()))?;
         registry.register(Box::new(metrics.decisions.clone()))?;
+        registry.register(Box::new(metrics.fenced.clone()))?;
         registry.register(Box::new(metrics.enrolled_faces.clone()))?;
         Ok(metrics)
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use parking_lot::RwLock;
-use store::Revision;
+use store::{Mark, Revision};
 
 use crate::{
     GalleryError, SubjectEntry,
@@ -35,6 +35,8 @@ pub struct Cell {
     /// Held while catching up.
     pub turn: tokio::sync::Mutex<()>,
     live: RwLock<Option<Arc<Live>>>,
+    /// How often all galleries of the process were let go of.
+    generation: Arc<AtomicU64>,
     /// Held by whoever writes or destroys the file, until that is done even if its caller has gone away.
     saved: Arc<tokio::sync::Mutex<Saved>>,
     /// Tells a save under way that its file holds erased rows.
@@ -43,12 +45,13 @@ pub struct Cell {
 
 impl Cell {
     /// Nothing in memory yet.
-    pub fn new(source: Source) -> Self {
+    pub fn new(source: Source, generation: &Arc<AtomicU64>) -> Self {
         Self {
             source,
             used: AtomicU64::new(0),
             turn: tokio::sync::Mutex::default(),
             live: RwLock::default(),
+            generation: Arc::clone(generation),
             saved: Arc::default(),
             abort: Arc::default(),
         }
@@ -59,9 +62,31 @@ impl Cell {
         self.live.read().clone()
     }
 
-    /// Replaces the gallery; gives back the old one.
-    pub fn set(&self, live: Option<Arc<Live>>) -> Option<Arc<Live>> {
-        std::mem::replace(&mut *self.live.write(), live)
+    /// Takes the gallery out of memory.
+    pub fn take(&self) -> Option<Arc<Live>> {
+        self.live.write().take()
+    }
+
+    /// Takes the gallery out of memory for it to be closed. A save under way leaves no file.
+    pub fn give_up(&self) -> Option<Arc<Live>> {
+        self.abort.store(true, Ordering::Release);
+        self.take()
+    }
+
+    /// Which generation of galleries one that is begun now belongs to.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Makes `live`, begun in the given generation, the gallery; not if all were let go of meanwhile.
+    pub fn install(&self, live: Live, generation: u64) -> Result<Arc<Live>, GalleryError> {
+        let mut place = self.live.write();
+        if self.generation() != generation {
+            return Err(GalleryError::LetGo);
+        }
+        let live = Arc::new(live);
+        *place = Some(Arc::clone(&live));
+        Ok(live)
     }
 
     /// After rows went away from `live`: returns when no snapshot has them and no search still reads them.
@@ -88,6 +113,14 @@ impl Cell {
         .await
     }
 
+    /// Overwrites and removes a file that an earlier process began and did not finish.
+    pub async fn destroy_unfinished(&self, snapshots: &Snapshots) -> Result<(), GalleryError> {
+        let _writing = self.saved.lock().await;
+        let (snapshots, tenant, collection) =
+            (snapshots.clone(), self.source.tenant.clone(), self.source.collection.clone());
+        blocking(move || snapshots.destroy_unfinished(&tenant, &collection)).await
+    }
+
     /// Writes the snapshot if the gallery has grown by a tenth since the last one, or, with `always`, changed.
     pub async fn save(
         &self,
@@ -104,12 +137,13 @@ impl Cell {
         if !due || rows == 0 {
             return Ok(());
         }
-        let Some(fingerprint) = self.source.fingerprint(revision).await? else { return Ok(()) };
+        let Some((fingerprint, _)) = self.source.fingerprint(revision).await? else { return Ok(()) };
         let (tenant, collection) = (self.source.tenant.clone(), self.source.collection.clone());
         let header = Header { tenant, collection, revision, fingerprint };
         let (live, abort) = (Arc::clone(live), Arc::clone(&self.abort));
         blocking(move || {
-            if snapshots.save(&header, &live, &abort)?.is_some() {
+            // Rows of a gallery that is closed meanwhile would be missing from the file.
+            if snapshots.save(&header, &live, &|| abort.load(Ordering::Acquire) || live.is_closed())?.is_some() {
                 *saved = Saved { revision, rows };
             }
             Ok(())
@@ -121,13 +155,12 @@ impl Cell {
     /// destroyed: it may hold erased rows.
     pub async fn load(&self, snapshots: Option<&Snapshots>) -> Result<Option<Arc<Live>>, GalleryError> {
         let Some(found) = snapshots.cloned() else { return Ok(None) };
+        let generation = self.generation();
         match self.read(found).await? {
             Ok(None) => Ok(None),
             Ok(Some(live)) => {
-                let live = Arc::new(live);
                 *self.saved.lock().await = Saved { revision: live.revision(), rows: live.len() };
-                self.set(Some(Arc::clone(&live)));
-                Ok(Some(live))
+                self.install(live, generation).map(Some)
             }
             Err(reason) => {
                 tracing::warn!(collection = %self.source.collection, %reason, "snapshot ignored");
@@ -146,9 +179,10 @@ impl Cell {
             Ok(None) => return Ok(Ok(None)),
             Err(e) => return Ok(Err(e)),
         };
-        if self.source.fingerprint(header.revision).await? != Some(header.fingerprint) {
-            return Ok(Err(io::Error::other("too old, or of another history of the store")));
-        }
+        let token = match self.source.fingerprint(header.revision).await? {
+            Some((fingerprint, token)) if fingerprint == header.fingerprint => token,
+            _ => return Ok(Err(io::Error::other("too old, or of another history of the store"))),
+        };
         let subjects = self.source.subjects().await?;
         let loaded = blocking_io(move || {
             let live = Live::default();
@@ -158,7 +192,7 @@ impl Cell {
                 let put = subject.map(|s| live.put(key, template, Arc::clone(s)));
                 put.transpose().map(|_| ()).map_err(io::Error::other)
             })?;
-            live.advance(header.revision);
+            live.advance(Mark { revision: header.revision, token });
             Ok(Some(live))
         });
         Ok(loaded.await)

@@ -4,7 +4,10 @@
 //! Locks are taken in the order directory, list of blocks, block, and a scan holds none but the block it reads, so
 //! searches and changes run side by side and each waits for one block at most.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use domain::ContractId;
 use parking_lot::RwLock;
@@ -33,13 +36,21 @@ pub struct FlatIndex {
     directory: RwLock<Directory>,
     blocks: RwLock<Blocks>,
     epochs: Epochs,
+    /// Raised before the rows are overwritten for good, so that a search that meets such rows notices in the end.
+    closed: AtomicBool,
 }
 
 impl FlatIndex {
     /// An empty index; the first row sets the dimension.
     #[must_use]
     pub fn new(contract: ContractId) -> Self {
-        Self { contract, directory: RwLock::default(), blocks: RwLock::default(), epochs: Epochs::default() }
+        Self {
+            contract,
+            directory: RwLock::default(),
+            blocks: RwLock::default(),
+            epochs: Epochs::default(),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// Contract of the rows.
@@ -65,6 +76,16 @@ impl FlatIndex {
         let mut directory = self.directory.write();
         let places = directory.remove_all();
         self.erase(&mut directory, &places);
+    }
+
+    /// Removes and overwrites every row and takes none any more; searches that have not ended fail.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.clear();
+    }
+
+    fn check_open(&self) -> Result<(), GalleryError> {
+        if self.closed.load(Ordering::Acquire) { Err(GalleryError::LetGo) } else { Ok(()) }
     }
 
     /// The live rows of block `n` as the store's template bytes, for a snapshot; `None` past the last block.
@@ -143,6 +164,7 @@ impl FlatIndex {
 impl Index for FlatIndex {
     fn upsert(&self, rows: &[Row<'_>]) -> Result<(), GalleryError> {
         let mut directory = self.directory.write();
+        self.check_open()?;
         let dim = match self.blocks.read().dim {
             0 => rows.first().map_or(0, |row| row.template.values().len()),
             dim => dim,
@@ -197,6 +219,7 @@ impl Index for FlatIndex {
         for (n, block) in list.iter().enumerate() {
             scan_block(&block.read(), n * block_rows(dim) / 64, &mut scans, &mut tile);
         }
+        self.check_open()?;
         Ok(scans.into_iter().map(Scan::finish).collect())
     }
 

@@ -2,21 +2,24 @@
 //! one caller at a time per collection.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     sync::Arc,
 };
 
 use domain::{CollectionId, Subject, TenantId};
 use sha2::{Digest, Sha256};
-use store::{Change, ChangedKey, Changes, Collections, Revision, Store, SubjectHandle, Templates};
+use store::{Change, ChangedKey, Changes, Collections, Mark, Revision, Store, SubjectHandle, Templates};
 
 use crate::{GalleryError, RowKey, SubjectEntry, live::Live};
 
 /// Records per page of a scan.
-const PAGE: usize = 1_000;
+const PAGE: usize = 2_000;
 
 /// Commits per reading of the feed.
 const COMMITS: usize = 1_000;
+
+/// Changed keys read together.
+const KEYS: usize = 1_000;
 
 /// What is known of every subject of a collection.
 pub type Subjects = HashMap<SubjectHandle, Arc<SubjectEntry>>;
@@ -26,8 +29,8 @@ pub type Subjects = HashMap<SubjectHandle, Arc<SubjectEntry>>;
 pub enum Step {
     /// Changes up to here are applied. `erased` when rows went away: what else holds them must let go of them before
     /// the revision is declared reached.
-    Applied { revision: Revision, erased: bool },
-    /// The feed does not reach back this far: scan afresh.
+    Applied { mark: Mark, erased: bool },
+    /// The feed does not reach back this far, or tells of another history: scan afresh.
     Trimmed,
     /// The collection is no longer there.
     Gone,
@@ -59,14 +62,14 @@ impl Source {
         Ok(Collections::new(Arc::clone(&self.store)).get(&self.tenant, &self.collection).await?.is_some())
     }
 
-    /// The collection's revision now.
-    pub async fn revision(&self) -> Result<Revision, GalleryError> {
-        Ok(self.store.revision(self.templates.space()).await?)
+    /// Where the collection stands now.
+    pub async fn mark(&self) -> Result<Mark, GalleryError> {
+        Ok(self.store.mark(self.templates.space()).await?)
     }
 
-    /// Tells this history's commit of a revision from any other history's; `None` when the feed no longer, or not
-    /// yet, has it.
-    pub async fn fingerprint(&self, revision: Revision) -> Result<Option<[u8; 32]>, GalleryError> {
+    /// Tells this history's commit of a revision from any other history's, also in another store; with its token.
+    /// `None` when the feed no longer, or not yet, has it.
+    pub async fn fingerprint(&self, revision: Revision) -> Result<Option<([u8; 32], u64)>, GalleryError> {
         let Some(before) = revision.0.checked_sub(1) else { return Ok(None) };
         let Changes::Since(changes) = self.store.changes(self.templates.space(), Revision(before), 1).await? else {
             return Ok(None);
@@ -75,11 +78,12 @@ impl Source {
         Ok(commit.map(|c| {
             let mut hash = Sha256::new();
             hash.update(c.revision.0.to_le_bytes());
+            hash.update(c.token.to_le_bytes());
             for key in &c.keys {
                 hash.update((key.len() as u64).to_le_bytes());
                 hash.update(key);
             }
-            hash.finalize().into()
+            (hash.finalize().into(), c.token)
         }))
     }
 
@@ -100,7 +104,7 @@ impl Source {
     /// A gallery made by reading all templates. True at the revision the scan began at; what was committed during the
     /// scan is only partly in it, and all of it comes again with the feed.
     pub async fn scan(&self) -> Result<Live, GalleryError> {
-        let revision = self.revision().await?;
+        let mark = self.mark().await?;
         let subjects = self.subjects().await?;
         let live = Live::default();
         let mut after: Option<String> = None;
@@ -115,7 +119,7 @@ impl Source {
                 }
             }
             if !more || after.is_none() {
-                live.advance(revision);
+                live.advance(mark);
                 return Ok(live);
             }
         }
@@ -124,48 +128,98 @@ impl Source {
     /// Applies the next commits of the feed to `live`, without declaring them reached. May be broken off and repeated
     /// at any point.
     pub async fn step(&self, live: &Live) -> Result<Step, GalleryError> {
-        let from = live.revision();
-        let changes = match self.store.changes(self.templates.space(), from, COMMITS).await? {
+        let from = live.mark();
+        // The last commit applied comes again: it tells whether the store has gone another way since.
+        let before = Revision(from.revision.0.saturating_sub(1));
+        let mut changes = match self.store.changes(self.templates.space(), before, COMMITS + 1).await? {
             Changes::Since(changes) => changes,
             Changes::Trimmed => return Ok(Step::Trimmed),
         };
+        if from.revision > before {
+            let known = changes.first().map(|c| Mark { revision: c.revision, token: c.token });
+            if !known.is_some_and(|k| k.is(from)) {
+                return Ok(Step::Trimmed);
+            }
+            changes.remove(0);
+        }
         // Called only when the store is ahead: an empty feed contradicts it.
-        let Some(revision) = changes.last().map(|c| c.revision) else { return Ok(Step::Trimmed) };
+        let Some(last) = changes.last() else { return Ok(Step::Trimmed) };
+        let mark = Mark { revision: last.revision, token: last.token };
+        let keys = Vec::from_iter(distinct(&changes));
+        if keys.iter().any(|k| ChangedKey::parse(k) == ChangedKey::Meta) && !self.exists().await? {
+            return Ok(Step::Gone);
+        }
         let mut erased = false;
-        for key in distinct(&changes) {
+        for keys in keys.chunks(KEYS) {
+            erased |= self.apply(live, keys).await?;
+        }
+        Ok(Step::Applied { mark, erased })
+    }
+
+    /// Brings what these keys are about to what the store has now. Returns whether a template went away.
+    async fn apply(&self, live: &Live, keys: &[&str]) -> Result<bool, GalleryError> {
+        let (mut rows, mut template_keys, mut handles) = (Vec::new(), Vec::new(), Vec::new());
+        for key in keys {
             match ChangedKey::parse(key) {
                 ChangedKey::Template { handle, face_id } => {
-                    erased |= self.apply_template(live, key, RowKey { handle, face_id }).await?;
+                    rows.push(RowKey { handle, face_id });
+                    template_keys.push(*key);
                 }
-                ChangedKey::Subject { handle } => match self.templates.subject_by_handle(handle).await? {
-                    Some(subject) => live.update_subject(handle, &entry(subject)),
-                    None => {
-                        live.delete_subject(handle);
-                        erased = true;
-                    }
-                },
-                ChangedKey::Meta if !self.exists().await? => return Ok(Step::Gone),
+                ChangedKey::Subject { handle } => handles.push(handle),
                 ChangedKey::Meta | ChangedKey::Other => {}
             }
         }
-        Ok(Step::Applied { revision, erased })
+        let (templates, found) = self.templates.read(&template_keys, &handles).await?;
+        let mut subjects: HashMap<SubjectHandle, Option<Arc<SubjectEntry>>> =
+            handles.into_iter().zip(found.into_iter().map(|s| s.map(entry))).collect();
+        let mut erased = false;
+        for (handle, subject) in &subjects {
+            match subject {
+                Some(subject) => live.update_subject(*handle, subject),
+                None => {
+                    live.delete_subject(*handle);
+                    erased = true;
+                }
+            }
+        }
+        self.add_others(live, &mut subjects, &rows).await?;
+        for (row, template) in rows.into_iter().zip(templates) {
+            let known = subjects.get(&row.handle).cloned().flatten();
+            erased |= match (template, known) {
+                (Some(found), Some(subject)) => live.put(row, &found.template, subject)?,
+                // The subject was erased since: the feed tells of that later on, and then the row goes for good.
+                (Some(_), None) => false,
+                (None, _) => {
+                    live.delete(&row);
+                    true
+                }
+            };
+        }
+        Ok(erased)
     }
 
-    /// Brings one row to what the store has now. Returns whether a template went away.
-    async fn apply_template(&self, live: &Live, key: &str, row: RowKey) -> Result<bool, GalleryError> {
-        let Some(found) = self.templates.template(key).await? else {
-            live.delete(&row);
-            return Ok(true);
-        };
-        let subject = match live.subject(row.handle) {
-            Some(known) => Some(known),
-            None => self.templates.subject_by_handle(row.handle).await?.map(entry),
-        };
-        match subject {
-            Some(subject) => live.put(row, &found.template, subject),
-            // Erased since: the feed tells of that later on, and then the row goes for good.
-            None => Ok(false),
+    /// Adds the subjects of `rows` that the feed does not name: as the gallery knows them, or else from the store. Before
+    /// any row goes away, because a subject goes with its last row.
+    async fn add_others(
+        &self,
+        live: &Live,
+        subjects: &mut HashMap<SubjectHandle, Option<Arc<SubjectEntry>>>,
+        rows: &[RowKey],
+    ) -> Result<(), GalleryError> {
+        let mut unknown = Vec::new();
+        for handle in rows.iter().map(|r| r.handle).collect::<BTreeSet<_>>() {
+            if let Entry::Vacant(place) = subjects.entry(handle) {
+                match live.subject(handle) {
+                    Some(known) => drop(place.insert(Some(known))),
+                    None => unknown.push(handle),
+                }
+            }
         }
+        if !unknown.is_empty() {
+            let (_, found) = self.templates.read(&[], &unknown).await?;
+            subjects.extend(unknown.into_iter().zip(found.into_iter().map(|s| s.map(entry))));
+        }
+        Ok(())
     }
 
     /// Whether a template was erased after `revision`, or may have been.
@@ -177,9 +231,10 @@ impl Source {
             };
             let Some(last) = changes.last() else { return Ok(false) };
             from = last.revision;
-            for key in distinct(&changes) {
-                let template = matches!(ChangedKey::parse(key), ChangedKey::Template { .. });
-                if template && self.templates.template(key).await?.is_none() {
+            let template = |key: &&str| matches!(ChangedKey::parse(key), ChangedKey::Template { .. });
+            let keys: Vec<&str> = distinct(&changes).into_iter().filter(template).collect();
+            for keys in keys.chunks(KEYS) {
+                if self.templates.read(keys, &[]).await?.0.contains(&None) {
                     return Ok(true);
                 }
             }

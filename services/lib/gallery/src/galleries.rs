@@ -1,5 +1,5 @@
 //! All galleries of this process: gives the worker one that has caught up with the store, shares the catching up
-//! between concurrent callers, keeps memory within bounds, and writes snapshots.
+//! between concurrent callers, and keeps memory within bounds. What is done now and then is in `upkeep.rs`.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use std::{
 
 use domain::{CollectionId, ContractId, TenantId};
 use parking_lot::Mutex;
-use store::{Revision, Space, Store};
+use store::{Mark, Revision, Space, Store};
 
 use crate::{
     FlatIndex, GalleryError, Index,
@@ -76,10 +76,12 @@ impl CollectionGallery {
 /// All galleries of this process.
 pub struct Galleries {
     store: Arc<dyn Store>,
-    snapshots: Option<Snapshots>,
+    pub(crate) snapshots: Option<Snapshots>,
     max_bytes: Option<usize>,
     cells: Mutex<HashMap<Space, Arc<Cell>>>,
     clock: AtomicU64,
+    /// How often everything was let go of.
+    pub(crate) generation: Arc<AtomicU64>,
 }
 
 impl Galleries {
@@ -92,6 +94,7 @@ impl Galleries {
             max_bytes: options.max_bytes,
             cells: Mutex::default(),
             clock: AtomicU64::new(0),
+            generation: Arc::default(),
         }
     }
 
@@ -99,8 +102,8 @@ impl Galleries {
     /// is found, what was erased before it is not. May be cancelled at any point.
     ///
     /// # Errors
-    /// [`GalleryError::CollectionNotFound`]; [`GalleryError::Snapshot`] when erased rows cannot be destroyed; the
-    /// store's.
+    /// [`GalleryError::CollectionNotFound`]; [`GalleryError::Snapshot`] when erased rows cannot be destroyed;
+    /// [`GalleryError::LetGo`] when all galleries were let go of meanwhile; the store's.
     pub async fn current(
         &self,
         tenant: &TenantId,
@@ -109,9 +112,9 @@ impl Galleries {
     ) -> Result<Arc<CollectionGallery>, GalleryError> {
         let cell = self.cell(tenant, collection);
         cell.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        let wanted = cell.source.revision().await?;
+        let wanted = cell.source.mark().await?;
         let live = match cell.live() {
-            Some(live) if live.revision() == wanted => live,
+            Some(live) if live.mark().is(wanted) => live,
             _ => self.catch_up(&cell).await?,
         };
         let revision = live.revision();
@@ -129,67 +132,12 @@ impl Galleries {
         }
     }
 
-    /// To be called now and then: applies what the store has erased since to galleries nobody searches and to
-    /// snapshots not loaded, and writes the snapshots of galleries that have grown by a tenth. Goes on past a
-    /// collection that fails.
-    ///
-    /// # Errors
-    /// The first failure.
-    pub async fn maintain(&self) -> Result<(), GalleryError> {
-        let mut done = Ok(());
-        for cell in self.cells().into_iter().filter(|c| c.live().is_some()) {
-            let result = match self.catch_up(&cell).await {
-                Ok(live) => cell.save(self.snapshots.as_ref(), &live, false).await,
-                Err(GalleryError::CollectionNotFound(_)) => Ok(()),
-                Err(e) => Err(e),
-            };
-            done = done.and(result);
-        }
-        done.and(self.sweep().await)
-    }
-
-    /// Writes the snapshots of all galleries that have changed. To be called once, when the process ends.
-    ///
-    /// # Errors
-    /// The first failure.
-    pub async fn save_all(&self) -> Result<(), GalleryError> {
-        let mut done = Ok(());
-        for cell in self.cells() {
-            if let Some(live) = cell.live() {
-                done = done.and(cell.save(self.snapshots.as_ref(), &live, true).await);
-            }
-        }
-        done
-    }
-
-    /// Destroys snapshots that hold rows erased since and that nobody has loaded.
-    async fn sweep(&self) -> Result<(), GalleryError> {
-        let Some(snapshots) = self.snapshots.clone() else { return Ok(()) };
-        let headers = crate::cell::blocking(move || snapshots.sweep()).await?;
-        for header in headers {
-            let cell = self.cell(&header.tenant, &header.collection);
-            let _turn = cell.turn.lock().await;
-            if cell.live().is_some() {
-                continue;
-            }
-            let exists = cell.source.exists().await?;
-            let ours = cell.source.fingerprint(header.revision).await? == Some(header.fingerprint);
-            if !exists || !ours || cell.source.erased_since(header.revision).await? {
-                cell.destroy_snapshot(self.snapshots.as_ref()).await?;
-            }
-            if !exists {
-                self.forget(&cell);
-            }
-        }
-        Ok(())
-    }
-
     /// Applies everything the store has. One caller at a time per collection; the others find it done.
-    async fn catch_up(&self, cell: &Arc<Cell>) -> Result<Arc<Live>, GalleryError> {
+    pub(crate) async fn catch_up(&self, cell: &Arc<Cell>) -> Result<Arc<Live>, GalleryError> {
         let _turn = cell.turn.lock().await;
-        let wanted = cell.source.revision().await?;
+        let wanted = cell.source.mark().await?;
         let mut live = match cell.live() {
-            Some(live) if live.revision() <= wanted => live,
+            Some(live) if live.revision() < wanted.revision || live.mark().is(wanted) => live,
             Some(_) => {
                 tracing::warn!(collection = %cell.source.collection, "the store went back in time; reading it afresh");
                 self.rescan(cell).await?
@@ -210,14 +158,14 @@ impl Galleries {
     }
 
     /// Follows the feed up to `wanted`; gives the step it could not take.
-    async fn follow(&self, cell: &Cell, live: &Arc<Live>, wanted: Revision) -> Result<Option<Step>, GalleryError> {
-        while live.revision() < wanted {
+    async fn follow(&self, cell: &Cell, live: &Arc<Live>, wanted: Mark) -> Result<Option<Step>, GalleryError> {
+        while live.revision() < wanted.revision {
             match cell.source.step(live).await? {
-                Step::Applied { revision, erased } => {
+                Step::Applied { mark, erased } => {
                     if erased {
                         cell.let_go(self.snapshots.as_ref(), live).await?;
                     }
-                    live.advance(revision);
+                    live.advance(mark);
                 }
                 other => return Ok(Some(other)),
             }
@@ -241,9 +189,8 @@ impl Galleries {
         if !cell.source.exists().await? {
             return Err(self.gone(cell).await?);
         }
-        let live = Arc::new(cell.source.scan().await?);
-        cell.set(Some(Arc::clone(&live)));
-        Ok(live)
+        let generation = cell.generation();
+        cell.install(cell.source.scan().await?, generation)
     }
 
     /// Lets go of a collection that is not there; gives the error that says so.
@@ -254,7 +201,7 @@ impl Galleries {
         } else {
             cell.destroy_snapshot(self.snapshots.as_ref()).await?;
         }
-        cell.set(None);
+        cell.take();
         self.forget(cell);
         Ok(GalleryError::CollectionNotFound(cell.source.collection.clone()))
     }
@@ -272,23 +219,23 @@ impl Galleries {
             }
             total = total.saturating_sub(size(cell));
             // Overwriting and freeing a large gallery takes a while.
-            let live = cell.set(None);
+            let live = cell.take();
             tokio::task::spawn_blocking(move || drop(live));
         }
     }
 
-    fn cell(&self, tenant: &TenantId, collection: &CollectionId) -> Arc<Cell> {
+    pub(crate) fn cell(&self, tenant: &TenantId, collection: &CollectionId) -> Arc<Cell> {
         let space = Space::collection(tenant, collection);
         let mut cells = self.cells.lock();
-        let new = || Arc::new(Cell::new(Source::new(&self.store, tenant, collection)));
+        let new = || Arc::new(Cell::new(Source::new(&self.store, tenant, collection), &self.generation));
         Arc::clone(cells.entry(space).or_insert_with(new))
     }
 
-    fn cells(&self) -> Vec<Arc<Cell>> {
+    pub(crate) fn cells(&self) -> Vec<Arc<Cell>> {
         self.cells.lock().values().map(Arc::clone).collect()
     }
 
-    fn forget(&self, cell: &Arc<Cell>) {
+    pub(crate) fn forget(&self, cell: &Arc<Cell>) {
         self.cells.lock().retain(|_, c| !Arc::ptr_eq(c, cell));
     }
 }

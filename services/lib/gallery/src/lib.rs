@@ -15,6 +15,7 @@ mod live;
 mod ranking;
 mod scan;
 mod snapshot;
+mod upkeep;
 
 pub use error::GalleryError;
 pub use flat::FlatIndex;

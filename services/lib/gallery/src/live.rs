@@ -5,32 +5,57 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
 use domain::{ContractId, Template};
 use parking_lot::RwLock;
-use store::{Revision, SubjectHandle};
+use store::{Mark, Revision, SubjectHandle};
 
 use crate::{FlatIndex, GalleryError, Index, Row, RowKey, SubjectEntry};
 
 /// Indexes of one collection.
 #[derive(Default)]
 pub struct Live {
-    revision: AtomicU64,
+    mark: RwLock<Mark>,
+    closed: AtomicBool,
     indexes: RwLock<HashMap<ContractId, Arc<FlatIndex>>>,
 }
 
 impl Live {
     /// Up to which commit this is true; later ones may show already.
     pub fn revision(&self) -> Revision {
-        Revision(self.revision.load(Ordering::Acquire))
+        self.mark().revision
     }
 
-    /// Declares the changes up to `revision` applied.
-    pub fn advance(&self, revision: Revision) {
-        self.revision.fetch_max(revision.0, Ordering::AcqRel);
+    /// The same, with the history of the store it belongs to.
+    pub fn mark(&self) -> Mark {
+        *self.mark.read()
+    }
+
+    /// Declares the changes up to `mark` applied.
+    pub fn advance(&self, mark: Mark) {
+        let mut reached = self.mark.write();
+        if mark.revision > reached.revision {
+            *reached = mark;
+        }
+    }
+
+    /// Overwrites every row, for good: searches that have not ended fail, and nothing can be put any more. Blocks until
+    /// no search reads rows.
+    pub fn close(&self) {
+        {
+            let indexes = self.indexes.write();
+            self.closed.store(true, Ordering::Release);
+            indexes.values().for_each(|i| i.close());
+        }
+        self.erase_barrier();
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// The index of one contract, empty if no row of it came yet.
@@ -39,7 +64,11 @@ impl Live {
             return Arc::clone(index);
         }
         let mut indexes = self.indexes.write();
-        Arc::clone(indexes.entry(contract).or_insert_with(|| Arc::new(FlatIndex::new(contract))))
+        let index = indexes.entry(contract).or_insert_with(|| Arc::new(FlatIndex::new(contract)));
+        if self.is_closed() {
+            index.close();
+        }
+        Arc::clone(index)
     }
 
     /// All indexes that have or had rows.

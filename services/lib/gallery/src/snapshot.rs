@@ -9,7 +9,6 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
 };
 
 use domain::{CollectionId, FaceId, Template, TenantId};
@@ -56,11 +55,11 @@ impl Snapshots {
     }
 
     /// Writes the rows of `live`, under a temporary name until complete. Returns the number of rows, or `None` when
-    /// `abort` was raised, in which case nothing is left.
+    /// `abort` said so, in which case nothing is left.
     ///
     /// # Errors
     /// The file system's; nothing is left then either.
-    pub fn save(&self, header: &Header, live: &Live, abort: &AtomicBool) -> io::Result<Option<u64>> {
+    pub fn save(&self, header: &Header, live: &Live, abort: &dyn Fn() -> bool) -> io::Result<Option<u64>> {
         let path = self.path(&header.tenant, &header.collection);
         let temporary = path.with_extension("partial");
         make_private_dir(&self.dir)?;
@@ -87,9 +86,16 @@ impl Snapshots {
     /// # Errors
     /// The file system's; a missing file is none.
     pub fn destroy(&self, tenant: &TenantId, collection: &CollectionId) -> io::Result<()> {
-        let path = self.path(tenant, collection);
-        destroy(&path.with_extension("partial"))?;
-        destroy(&path)
+        self.destroy_unfinished(tenant, collection)?;
+        destroy(&self.path(tenant, collection))
+    }
+
+    /// Overwrites and removes what was written of a snapshot and not finished.
+    ///
+    /// # Errors
+    /// The file system's; a missing file is none.
+    pub fn destroy_unfinished(&self, tenant: &TenantId, collection: &CollectionId) -> io::Result<()> {
+        destroy(&self.path(tenant, collection).with_extension("partial"))
     }
 
     /// The header of the collection's snapshot; `None` if there is none.
@@ -140,31 +146,36 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Headers of all snapshots in the directory; damaged ones and unfinished ones are destroyed.
+    /// Headers of all snapshots in the directory, and of those begun and not finished; damaged ones are destroyed.
     ///
     /// # Errors
     /// The file system's.
-    pub fn sweep(&self) -> io::Result<Vec<Header>> {
+    pub fn sweep(&self) -> io::Result<(Vec<Header>, Vec<Header>)> {
+        let (mut finished, mut unfinished) = (Vec::new(), Vec::new());
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((finished, unfinished)),
             Err(e) => return Err(e),
         };
-        let mut headers = Vec::new();
         for entry in entries {
             let path = entry?.path();
-            if path.extension().is_some_and(|x| x == "gallery") {
-                match read_header(&mut BufReader::new(File::open(&path)?)) {
-                    Ok(header) => headers.push(header),
+            let Some(kind) = path.extension().and_then(|x| x.to_str()) else { continue };
+            let header = || read_header(&mut BufReader::new(File::open(&path)?));
+            match kind {
+                "gallery" => match header() {
+                    Ok(header) => finished.push(header),
                     Err(_) => destroy(&path)?,
-                }
+                },
+                // One without a header has no rows yet, and may be about to get them from this very process.
+                "partial" => unfinished.extend(header()),
+                _ => {}
             }
         }
-        Ok(headers)
+        Ok((finished, unfinished))
     }
 }
 
-fn write(path: &Path, header: &Header, live: &Live, abort: &AtomicBool) -> io::Result<Option<u64>> {
+fn write(path: &Path, header: &Header, live: &Live, abort: &dyn Fn() -> bool) -> io::Result<Option<u64>> {
     let file = create_private(path)?;
     let mut to = Hashed { inner: BufWriter::with_capacity(1 << 20, file), hash: Sha256::new() };
     to.write_all(&MAGIC)?;
@@ -176,7 +187,7 @@ fn write(path: &Path, header: &Header, live: &Live, abort: &AtomicBool) -> io::R
     for index in live.indexes() {
         let mut block = 0;
         while let Some(exported) = index.export(block) {
-            if abort.load(Ordering::Acquire) {
+            if abort() {
                 return Ok(None);
             }
             for (key, template) in exported {
@@ -195,7 +206,7 @@ fn write(path: &Path, header: &Header, live: &Live, abort: &AtomicBool) -> io::R
     let digest = to.hash.finalize();
     to.inner.write_all(&digest)?;
     to.inner.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    Ok(if abort.load(Ordering::Acquire) { None } else { Some(rows) })
+    Ok(if abort() { None } else { Some(rows) })
 }
 
 fn read_header(from: &mut impl Read) -> io::Result<Header> {

@@ -1,24 +1,24 @@
-//! A connection whatever stands behind it; gives itself back to the pool when dropped.
+//! A connection whatever stands behind it; gives itself back to the pool when dropped, unless it is one's own.
 
 use redis::{Cmd, Pipeline, RedisFuture, Value, aio::ConnectionLike};
 
+use crate::source::{Manager, Raw};
+
 /// A connection; use it with `redis::Cmd`, `Pipeline` and `Script`.
-pub struct Connection(Kind);
+pub struct Connection(pub(crate) Kind);
 
-enum Kind {
+pub(crate) enum Kind {
     Single(deadpool_redis::Connection),
-}
-
-impl Connection {
-    pub(crate) const fn pooled(connection: deadpool_redis::Connection) -> Self {
-        Self(Kind::Single(connection))
-    }
+    Other(deadpool::managed::Object<Manager>),
+    Own(Raw),
 }
 
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         match &mut self.0 {
             Kind::Single(c) => c.req_packed_command(cmd),
+            Kind::Other(c) => c.req_packed_command(cmd),
+            Kind::Own(c) => c.req_packed_command(cmd),
         }
     }
 
@@ -30,12 +30,16 @@ impl ConnectionLike for Connection {
     ) -> RedisFuture<'a, Vec<Value>> {
         match &mut self.0 {
             Kind::Single(c) => c.req_packed_commands(cmd, offset, count),
+            Kind::Other(c) => c.req_packed_commands(cmd, offset, count),
+            Kind::Own(c) => c.req_packed_commands(cmd, offset, count),
         }
     }
 
     fn get_db(&self) -> i64 {
         match &self.0 {
             Kind::Single(c) => c.get_db(),
+            Kind::Other(c) => c.get_db(),
+            Kind::Own(c) => c.get_db(),
         }
     }
 }

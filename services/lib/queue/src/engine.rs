@@ -140,7 +140,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Removes an entry that is done. `false` if the receipt is void.
     async fn ack(&self, lane: Lane, receipt: &Receipt) -> Result<bool, QueueError>;
 
-    /// Gives an entry back; others can read it at once. `false` if the receipt is void.
+    /// Gives an entry back; others can read it at once. Engines may put it back in its old place or at the end of the
+    /// lane. `false` if the receipt is void.
     async fn release(&self, lane: Lane, receipt: &Receipt, attempt: Attempt) -> Result<bool, QueueError>;
 
     /// [`Engine::release`] with [`Attempt::Counts`] from a destructor: never blocks, may be carried out a little later.
@@ -166,8 +167,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Forgets a dead letter. Whether it was there.
     async fn drop_dead_letter(&self, lane: Lane, id: &EntryId) -> Result<bool, QueueError>;
 
-    /// Puts a dead letter back at the end of its lane as if never delivered. Whether it was there.
-    async fn retry_dead_letter(&self, lane: Lane, id: &EntryId) -> Result<bool, QueueError>;
+    /// Puts a dead letter back at the end of its lane as if never delivered, with other bytes if given. Whether it was
+    /// there.
+    async fn retry_dead_letter(&self, lane: Lane, id: &EntryId, bytes: Option<Bytes>) -> Result<bool, QueueError>;
 
     /// How full the lane is.
     async fn depth(&self, lane: Lane) -> Result<Depth, QueueError>;

@@ -10,6 +10,7 @@ mod memory;
 mod options;
 mod producer;
 mod rate;
+mod redis;
 mod rejection;
 
 pub use consumer::Consumer;
@@ -21,4 +22,5 @@ pub use memory::{MemoryEngine, MemoryOptions};
 pub use options::{ConsumerOptions, Timing};
 pub use producer::{Queue, Replies};
 pub use rate::{Rate, Spent};
+pub use redis::{RedisEngine, RedisOptions};
 pub use rejection::{OnRejected, Rejection};

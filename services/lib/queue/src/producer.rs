@@ -96,12 +96,21 @@ impl Queue {
         self.engine.drop_dead_letter(lane, id).await
     }
 
-    /// Puts a dead letter back on its lane as if never delivered. Whether it was there.
+    /// Puts a dead letter back on its lane as if never delivered, with as much time as it had at first. Nobody waits
+    /// for its reply any more. Whether it was there.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].
     pub async fn retry_dead_letter(&self, lane: Lane, id: &EntryId) -> Result<bool, QueueError> {
-        self.engine.retry_dead_letter(lane, id).await
+        let letters = self.engine.dead_letters(lane, usize::from(u16::MAX)).await?;
+        let Some(letter) = letters.into_iter().find(|l| l.id == *id) else { return Ok(false) };
+        let renewed = wire::decode_envelope(letter.bytes).ok().map(|envelope| {
+            let now = Timestamp::now();
+            let had = Timestamp::from_millis(envelope.deadline_ms).since(Timestamp::from_millis(envelope.created_ms));
+            let (created_ms, deadline_ms) = (now.as_millis(), now.plus(had).as_millis());
+            wire::encode_envelope(&Envelope { created_ms, deadline_ms, reply_to: String::new(), ..envelope })
+        });
+        self.engine.retry_dead_letter(lane, id, renewed).await
     }
 
     /// Takes `cost` from the allowance of `bucket`, shared by all gateways; nothing if there is not as much.

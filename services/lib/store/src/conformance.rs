@@ -15,6 +15,8 @@ pub async fn run(make: impl AsyncFn() -> Arc<dyn Store>, reach: u64) {
     preconditions(&*make().await).await;
     scans(&*make().await).await;
     keys_that_look_alike(&*make().await).await;
+    many_at_once(&*make().await).await;
+    large(&*make().await).await;
     feed(&*make().await).await;
     trimming(&*make().await, reach).await;
     revisions_per_space(&*make().await).await;
@@ -124,6 +126,47 @@ pub async fn keys_that_look_alike(store: &dyn Store) {
     assert_eq!(value(store, &Space::system(), "x/1").await, None);
 }
 
+/// Several keys are read as each of them is, in the order asked for.
+pub async fn many_at_once(store: &dyn Store) {
+    let s = space("many");
+    assert_eq!(store.get_many(&s, &[]).await.unwrap(), []);
+    let past = Timestamp::from_millis(1);
+    store.commit(&s, Commit::new().put("a", "1").put("", "empty").put_until("old", "1", past)).await.unwrap();
+    let keys = ["b", "a", "old", "", "a"].map(str::to_owned);
+    let mut expected = Vec::new();
+    for key in &keys {
+        expected.push(store.get(&s, key).await.unwrap());
+    }
+    assert_eq!(store.get_many(&s, &keys).await.unwrap(), expected);
+    assert_eq!(expected.iter().flatten().count(), 3);
+}
+
+/// Many operations in one commit, and values of many megabytes.
+pub async fn large(store: &dyn Store) {
+    let s = space("large");
+    let names: Vec<_> = (0..12_000).map(|i| format!("k{i:05}")).collect();
+    let conditions = names.iter().fold(Commit::new(), |c, n| c.when(Precondition::Absent(n.clone())));
+    let first = store.commit(&s, names.iter().fold(conditions, |c, n| c.put(n, n.clone()))).await.unwrap();
+    assert_eq!(store.keys(&s, "k", None, 20_000).await.unwrap().keys, names);
+    let told = store.changes(&s, Revision(0), 10).await.unwrap();
+    assert!(matches!(told, Changes::Since(c) if c.len() == 1 && c[0].keys == names));
+    let second = store.commit(&s, names.iter().fold(Commit::new(), |c, n| c.erase(n))).await.unwrap();
+    let told = store.changes(&s, first, 1).await.unwrap();
+    assert!(matches!(told, Changes::Since(c) if c.len() == 1 && c[0].revision == second && c[0].keys == names));
+    assert_eq!(store.keys(&s, "", None, 10).await.unwrap().keys, Vec::<String>::new());
+    let value = |n: u8| (0..20 << 20).map(|i: u32| i.to_le_bytes()[0] ^ n).collect::<Vec<u8>>();
+    for n in 0..3 {
+        store.commit(&s, Commit::new().put(format!("v{n}"), value(n))).await.unwrap();
+    }
+    let mut got = Vec::new();
+    while got.len() < 3 {
+        let page = store.scan(&s, "v", got.last().map(|(k, _): &(String, _)| k.as_str()), 10).await.unwrap();
+        assert!(!page.records.is_empty() && page.more == (got.len() + page.records.len() < 3));
+        got.extend(page.records);
+    }
+    assert!((0..3).zip(&got).all(|(n, (k, r))| *k == format!("v{n}") && r.value == value(n)));
+}
+
 /// Every commit is told once, in order, with every key it touched and no value.
 pub async fn feed(store: &dyn Store) {
     let s = space("feed");
@@ -132,12 +175,13 @@ pub async fn feed(store: &dyn Store) {
     for i in 0..7 {
         let commit = Commit::new().put(format!("p{i}"), "v").delete(format!("d{i}")).erase("e").put("e", "v");
         let revision = store.commit(&s, commit).await.unwrap();
-        expected.push(Change { revision, keys: vec![format!("p{i}"), format!("d{i}"), "e".into()] });
+        let token = store.mark(&s).await.unwrap().token;
+        expected.push(Change { revision, token, keys: vec![format!("p{i}"), format!("d{i}"), "e".into()] });
         refused(store.commit(&s, Commit::new().when(Precondition::Absent("e".into())).put("never", "")).await);
     }
     for after in 0..=expected.len() {
         let from = after.checked_sub(1).map_or(Revision(0), |i| expected[i].revision);
-        for limit in [1, 3, 100] {
+        for limit in [0, 1, 3, 100] {
             let want: Vec<_> = expected[after..].iter().take(limit).cloned().collect();
             assert_eq!(store.changes(&s, from, limit).await.unwrap(), Changes::Since(want));
         }

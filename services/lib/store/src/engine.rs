@@ -1,5 +1,5 @@
 //! The store trait: what an engine must give. Repositories are written once on it; engines are redb (embedded)
-//! and later Redis. One conformance suite holds for all of them.
+//! and Redis (shared). One conformance suite holds for all of them.
 
 use std::{fmt, sync::Arc};
 
@@ -53,6 +53,24 @@ impl fmt::Debug for Space {
 /// Counts the commits of one space, from 1; 0 before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
+
+/// Where a space stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Revision of the last commit.
+    pub revision: Revision,
+    /// Drawn for that commit; see [`Change::token`].
+    pub token: u64,
+}
+
+impl Mark {
+    /// Whether both are the same commit, as far as their tokens tell.
+    #[must_use]
+    pub fn is(self, other: Self) -> bool {
+        let tokens_agree = self.token == other.token || self.token == 0 || other.token == 0;
+        self.revision == other.revision && tokens_agree
+    }
+}
 
 /// A stored value and the revision that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +192,9 @@ pub struct Keys {
 pub struct Change {
     /// The commit's revision.
     pub revision: Revision,
+    /// Drawn for this commit. Where a shared server lost its last commits and took others since, the same revision
+    /// carries another token. 0 where that cannot happen to an open store.
+    pub token: u64,
     /// Keys put, deleted or erased.
     pub keys: Vec<String>,
 }
@@ -238,7 +259,18 @@ pub trait Store: Send + Sync + 'static {
     /// The record under `key`, unless absent or expired.
     async fn get(&self, space: &Space, key: &str) -> Result<Option<Record>, StoreError>;
 
-    /// Up to `limit` records whose keys begin with `prefix` and lie after `after`, in byte order of the keys.
+    /// The records under `keys`, in their order, where there are any. Each as [`Store::get`] gives it; not as of one
+    /// moment. Cheaper than one call for each where calls go over a network.
+    async fn get_many(&self, space: &Space, keys: &[String]) -> Result<Vec<Option<Record>>, StoreError> {
+        let mut records = Vec::with_capacity(keys.len());
+        for key in keys {
+            records.push(self.get(space, key).await?);
+        }
+        Ok(records)
+    }
+
+    /// Up to `limit` records whose keys begin with `prefix` and lie after `after`, in byte order of the keys. May stop
+    /// earlier, saying that more follow, where values are large.
     async fn scan(&self, space: &Space, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError>;
 
     /// Like [`Store::scan`], keys only: cheaper where the values are not needed.
@@ -254,17 +286,22 @@ pub trait Store: Send + Sync + 'static {
     /// Revision of the last commit to `space`.
     async fn revision(&self, space: &Space) -> Result<Revision, StoreError>;
 
+    /// Where `space` stands: its revision, and which history of the store that is of.
+    async fn mark(&self, space: &Space) -> Result<Mark, StoreError> {
+        Ok(Mark { revision: self.revision(space).await?, token: 0 })
+    }
+
     /// Commits after `after`, oldest first, at most `limit` of them.
     async fn changes(&self, space: &Space, after: Revision, limit: usize) -> Result<Changes, StoreError>;
 
     /// What an acknowledged commit survives.
     fn durability(&self) -> Durability;
 
-    /// Erases the values that expired by `now`, some at a time; the number erased. To be called again and again by one
-    /// of the processes that share the engine, or by all.
+    /// Removes the values that expired by `now`, some at a time; the number removed. Finishes erasures that were broken
+    /// off as well. To be called again and again by one of the processes that share the engine, or by all.
     async fn sweep(&self, now: Timestamp) -> Result<usize, StoreError>;
 
-    /// Whether the engine answers right now.
+    /// Whether the engine answers right now, and still keeps commits as durably as it promised when it was opened.
     async fn check(&self) -> Result<(), StoreError>;
 
     /// The engine's name, such as `redb`.

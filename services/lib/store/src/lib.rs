@@ -1,15 +1,18 @@
-//! Records with atomic commits and a change feed: the trait, the embedded redb engine and the repositories.
+//! Records with atomic commits and a change feed: the trait, its engines (redb, embedded, and Redis, shared) and
+//! the repositories.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod engine;
 mod redb;
+mod redis;
 mod repo;
 
 pub use engine::{
-    Change, Changes, Commit, Durability, Keys, Op, Page, Precondition, Record, Revision, Space, Store, StoreError,
+    Change, Changes, Commit, Durability, Keys, Mark, Op, Page, Precondition, Record, Revision, Space, Store, StoreError,
 };
 pub use redb::{RedbOptions, RedbStore};
+pub use redis::{Appendfsync, EraseMode, RedisStore, RedisStoreOptions};
 pub use repo::{
     ApiKeys, Attempt, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, EnrolSubject, Enrolment,
     Idempotency, IdempotencySlot, ItemResult, Jobs, Lookup, Outcome, Pepper, Removed, RepoError, StoredReply,

@@ -1,119 +1,34 @@
-//! The repositories over the embedded engine, as the gateway, the worker and the gallery use them.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+//! The repositories over both engines, as the gateway, the worker and the gallery use them.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use std::{sync::Arc, time::Duration};
+mod common;
+
+use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{
-    ApiKey, Collection, Consent, ContractId, EnrolledFace, ErrorCode, Face, FaceId, JobId, JobKind, JobRecord,
-    JobState, KeyId, Problem, Quality, QualityLevel, Subject, SubjectId, Template, TenantId, Timestamp,
-};
-use tempfile::TempDir;
+use common::fixture::*;
+use domain::{ApiKey, Consent, ErrorCode, JobId, JobKind, JobRecord, JobState, KeyId, Problem, Subject, Timestamp};
 use visavis_store::{
-    ApiKeys, Attempt, Begun, ChangedKey, Changes, Collections, Commit, Consents, Count, EnrolSubject, Enrolment,
-    Idempotency, IdempotencySlot, Jobs, Lookup, Outcome, Pepper, RedbStore, RepoError, Revision, Space, Store,
-    StoredReply, Subjects, Templates,
+    ApiKeys, Attempt, Begun, ChangedKey, Changes, Commit, EnrolSubject, Enrolment, Idempotency, IdempotencySlot, Jobs,
+    Lookup, Outcome, Pepper, Revision, Space, StoredReply,
 };
 
-const NOW: Timestamp = Timestamp::from_millis(4_000_000_000_000);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+on_both_engines!(
+    an_enrolment_takes_effect_once_and_whole,
+    an_erased_subject_leaves_nothing_but_the_moment_and_may_come_back,
+    an_erasure_takes_along_what_is_being_added_meanwhile,
+    records_change_only_at_the_version_the_caller_saw,
+    subjects_and_collections_are_listed_page_by_page,
+    a_deleted_collection_is_empty_when_made_again,
+    a_deletion_that_broke_off_is_finished_by_the_next_deletion_or_creation,
+    withdrawal_erases_unless_another_consent_permits,
+    subject_ids_appear_in_no_key_of_the_store,
+    api_keys_belong_to_their_tenant,
+    jobs_end_once_and_expire,
+    a_repeated_request_gets_the_first_ones_answer,
+);
 
-struct Fixture {
-    _dir: TempDir,
-    store: Arc<dyn Store>,
-    pepper: Pepper,
-    tenant: TenantId,
-    collections: Collections,
-    subjects: Subjects,
-    consents: Consents,
-    templates: Templates,
-}
-
-async fn fixture() -> Fixture {
-    let dir = TempDir::new().unwrap();
-    let store: Arc<dyn Store> = Arc::new(RedbStore::open(&dir.path().join("store")).unwrap());
-    let pepper = Pepper::load(&*store).await.unwrap();
-    let tenant: TenantId = "acme".parse().unwrap();
-    let collections = Collections::new(store.clone());
-    collections.create(&tenant, &collection("staff")).await.unwrap();
-    let subjects = Subjects::new(store.clone(), pepper, tenant.clone(), "staff".parse().unwrap());
-    let consents = Consents::new(store.clone(), pepper, tenant.clone());
-    let templates = Templates::new(store.clone(), &tenant, &"staff".parse().unwrap());
-    Fixture { _dir: dir, store, pepper, tenant, collections, subjects, consents, templates }
-}
-
-fn contract() -> ContractId {
-    ContractId::from_bytes([3; 16])
-}
-
-fn collection(id: &str) -> Collection {
-    let json = serde_json::json!({"id": id, "purposes": ["access_control"], "contract": contract(), "created_at": NOW, "updated_at": NOW});
-    serde_json::from_value(json).unwrap()
-}
-
-fn subject(id: &str) -> Subject {
-    let id = id.parse().unwrap();
-    Subject { id, external_id: None, metadata: Default::default(), created_at: NOW, updated_at: NOW }
-}
-
-fn face(subject: &str) -> (EnrolledFace, Template) {
-    let quality = Quality { score: 80.0, level: QualityLevel::High, components: Default::default(), reasons: vec![] };
-    let face = Face {
-        bounding_box: Default::default(),
-        landmarks: Default::default(),
-        detection_score: 0.9,
-        pose: Default::default(),
-        quality,
-    };
-    let id = FaceId::generate();
-    let face = EnrolledFace { id, subject_id: subject.parse().unwrap(), face, contract: contract(), created_at: NOW };
-    (face, Template::from_embedding(contract(), &[0.6, 0.8]).unwrap())
-}
-
-fn consent(subject: &str, purpose: &str) -> Consent {
-    let draft = serde_json::json!({"purposes": [purpose], "method": "signed_form"});
-    let draft: domain::ConsentDraft = serde_json::from_value(draft).unwrap();
-    draft.record("staff".parse().unwrap(), subject.parse().unwrap(), NOW)
-}
-
-fn enrolment(id: &str, faces: usize) -> Enrolment {
-    Enrolment {
-        subject: EnrolSubject::New(subject(id)),
-        faces: (0..faces).map(|_| face(id)).collect(),
-        consent: Some(consent(id, "access_control")),
-        required_consent: None,
-        job_id: JobId::generate(),
-        reply: Bytes::from(format!("enrolled {id}")),
-        now: NOW,
-    }
-}
-
-fn id(s: &str) -> SubjectId {
-    s.parse().unwrap()
-}
-
-fn code<T: std::fmt::Debug>(result: Result<T, RepoError>) -> ErrorCode {
-    result.unwrap_err().code()
-}
-
-impl Fixture {
-    async fn enrol(&self, e: &Enrolment) -> Outcome {
-        self.subjects.enrol(e).await.unwrap()
-    }
-
-    async fn count(&self) -> (usize, usize) {
-        let Count { subjects, faces } = self.subjects.count().await.unwrap();
-        (subjects, faces)
-    }
-
-    async fn all_keys(&self) -> Vec<String> {
-        self.store.keys(self.templates.space(), "", None, 10_000).await.unwrap().keys
-    }
-}
-
-#[tokio::test]
-async fn an_enrolment_takes_effect_once_and_whole() {
-    let f = fixture().await;
+async fn an_enrolment_takes_effect_once_and_whole(f: Fixture) {
     let e = enrolment("anna", 2);
     let Outcome::Committed(revision) = f.enrol(&e).await else { panic!("not committed") };
     assert_eq!(f.enrol(&e).await, Outcome::AlreadyDone(e.reply.clone()), "delivered twice");
@@ -158,9 +73,7 @@ async fn an_enrolment_takes_effect_once_and_whole() {
     assert_eq!(f.templates.scan_subjects(None, 5).await.unwrap().0[0].handle, handle);
 }
 
-#[tokio::test]
-async fn an_erased_subject_leaves_nothing_but_the_moment_and_may_come_back() {
-    let f = fixture().await;
+async fn an_erased_subject_leaves_nothing_but_the_moment_and_may_come_back(f: Fixture) {
     let e = enrolment("anna", 2);
     f.enrol(&e).await;
     f.enrol(&enrolment("bert", 1)).await;
@@ -185,9 +98,7 @@ async fn an_erased_subject_leaves_nothing_but_the_moment_and_may_come_back() {
     assert!(matches!(f.subjects.get(&id("anna")).await.unwrap(), Lookup::Found(_)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_erasure_takes_along_what_is_being_added_meanwhile() {
-    let f = fixture().await;
+async fn an_erasure_takes_along_what_is_being_added_meanwhile(f: Fixture) {
     for round in 0..10 {
         f.enrol(&enrolment("anna", 1)).await;
         let adding: Vec<_> = (0..4)
@@ -208,9 +119,7 @@ async fn an_erasure_takes_along_what_is_being_added_meanwhile() {
     }
 }
 
-#[tokio::test]
-async fn records_change_only_at_the_version_the_caller_saw() {
-    let f = fixture().await;
+async fn records_change_only_at_the_version_the_caller_saw(f: Fixture) {
     let e = enrolment("anna", 2);
     f.enrol(&e).await;
     let Lookup::Found(found) = f.subjects.get(&id("anna")).await.unwrap() else { panic!("not found") };
@@ -230,9 +139,7 @@ async fn records_change_only_at_the_version_the_caller_saw() {
     assert_eq!(f.templates.scan_templates(None, 9).await.unwrap().0.len(), 1);
 }
 
-#[tokio::test]
-async fn subjects_and_collections_are_listed_page_by_page() {
-    let f = fixture().await;
+async fn subjects_and_collections_are_listed_page_by_page(f: Fixture) {
     for i in 0..7 {
         f.enrol(&enrolment(&format!("s{i}"), 0)).await;
         f.collections.create(&f.tenant, &collection(&format!("c{i}"))).await.unwrap();
@@ -258,9 +165,7 @@ async fn subjects_and_collections_are_listed_page_by_page() {
     assert_eq!(next, None);
 }
 
-#[tokio::test]
-async fn a_deleted_collection_is_empty_when_made_again() {
-    let f = fixture().await;
+async fn a_deleted_collection_is_empty_when_made_again(f: Fixture) {
     let staff = "staff".parse().unwrap();
     assert_eq!(code(f.collections.create(&f.tenant, &collection("staff")).await), ErrorCode::Conflict);
     let e = enrolment("anna", 3);
@@ -282,9 +187,7 @@ async fn a_deleted_collection_is_empty_when_made_again() {
     assert_eq!(f.subjects.get(&id("bert")).await.unwrap(), Lookup::Absent);
 }
 
-#[tokio::test]
-async fn a_deletion_that_broke_off_is_finished_by_the_next_deletion_or_creation() {
-    let f = fixture().await;
+async fn a_deletion_that_broke_off_is_finished_by_the_next_deletion_or_creation(f: Fixture) {
     let staff = "staff".parse().unwrap();
     for again in [false, true] {
         f.enrol(&enrolment("anna", 2)).await;
@@ -301,9 +204,7 @@ async fn a_deletion_that_broke_off_is_finished_by_the_next_deletion_or_creation(
     }
 }
 
-#[tokio::test]
-async fn withdrawal_erases_unless_another_consent_permits() {
-    let f = fixture().await;
+async fn withdrawal_erases_unless_another_consent_permits(f: Fixture) {
     let e = enrolment("anna", 2);
     f.enrol(&e).await;
     let first = &e.consent.as_ref().unwrap().id;
@@ -337,9 +238,7 @@ async fn withdrawal_erases_unless_another_consent_permits() {
     assert_eq!(code(unknown), ErrorCode::ConsentNotFound);
 }
 
-#[tokio::test]
-async fn subject_ids_appear_in_no_key_of_the_store() {
-    let f = fixture().await;
+async fn subject_ids_appear_in_no_key_of_the_store(f: Fixture) {
     f.enrol(&enrolment("conspicuous-name", 2)).await;
     f.consents.record(&consent("conspicuous-name", "x")).await.unwrap();
     for space in [Space::system(), Space::tenant(&f.tenant), f.templates.space().clone()] {
@@ -352,9 +251,7 @@ async fn subject_ids_appear_in_no_key_of_the_store() {
     assert_eq!(again.handle(&f.tenant, &staff, &id("a")), f.pepper.handle(&f.tenant, &staff, &id("a")));
 }
 
-#[tokio::test]
-async fn api_keys_belong_to_their_tenant() {
-    let f = fixture().await;
+async fn api_keys_belong_to_their_tenant(f: Fixture) {
     let keys = ApiKeys::new(f.store.clone());
     assert!(keys.is_empty().await.unwrap());
     let key = |id: &str, tenant: &str| ApiKey {
@@ -386,9 +283,7 @@ async fn api_keys_belong_to_their_tenant() {
     assert_eq!(keys.get(&"k1".parse().unwrap()).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn jobs_end_once_and_expire() {
-    let f = fixture().await;
+async fn jobs_end_once_and_expire(f: Fixture) {
     let jobs = Jobs::new(f.store.clone(), &f.tenant);
     let job = |id: &str, expires_at| JobRecord {
         id: id.parse().unwrap(),
@@ -426,9 +321,7 @@ async fn jobs_end_once_and_expire() {
     assert_eq!(jobs.list(next.as_deref(), 2).await.unwrap().0[0].value.id, name("c"));
 }
 
-#[tokio::test]
-async fn a_repeated_request_gets_the_first_ones_answer() {
-    let f = fixture().await;
+async fn a_repeated_request_gets_the_first_ones_answer(f: Fixture) {
     let idem = Idempotency::new(f.store.clone());
     let slot = IdempotencySlot::new(&f.tenant, &"key".parse().unwrap(), "order-1");
     let (one, two): (JobId, JobId) = ("one".parse().unwrap(), "two".parse().unwrap());

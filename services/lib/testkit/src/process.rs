@@ -1,6 +1,13 @@
-//! What a process is doing as the kernel sees it, and signals to it.
+//! Processes that tests start: what they write, what they are doing as the kernel sees it, signals to them, and their
+//! end with the test's own.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
 
 /// Resident memory of a process in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,4 +38,67 @@ pub fn forget_peak(pid: u32) {
 pub fn signal(pid: u32, name: &str) {
     let done = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
     assert!(done.is_ok_and(|s| s.success()), "SIG{name} cannot be sent to {pid}");
+}
+
+/// What a process has written, line by line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    /// Keeps every line of a stream, showing each to `seen` first.
+    pub(crate) fn follow(
+        &self,
+        stream: Option<impl Read + Send + 'static>,
+        mut seen: impl FnMut(&str) + Send + 'static,
+    ) {
+        let (stream, log) = (stream.expect("the stream is piped"), self.clone());
+        thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                seen(&line);
+                log.0.lock().expect("the log").push(line);
+            }
+        });
+    }
+
+    /// All of it so far.
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().expect("the log").join("\n")
+    }
+}
+
+/// Kills a process when the test process ends without having dropped it: statics are never dropped.
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    shell: Child,
+    _open: Option<ChildStdin>,
+}
+
+impl Watchdog {
+    /// Over one process.
+    pub(crate) fn over(pid: u32) -> Self {
+        Self::over_target(&pid.to_string())
+    }
+
+    /// Over a process and those it started: it leads a process group.
+    pub(crate) fn over_group(leader: u32) -> Self {
+        Self::over_target(&format!("-{leader}"))
+    }
+
+    fn over_target(target: &str) -> Self {
+        let mut shell = Command::new("sh")
+            .args(["-c", "read _; kill -s KILL -- \"$0\" 2>/dev/null", target])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        let open = shell.stdin.take();
+        Self { shell, _open: open }
+    }
+
+    /// The process has ended already.
+    pub(crate) fn call_off(&mut self) {
+        drop(self.shell.kill());
+        drop(self.shell.wait());
+    }
 }

@@ -14,6 +14,7 @@ pub(super) async fn run(
     context: &Context,
 ) -> Result<CatchUpReply, Problem> {
     let id = CollectionId::new(&request.collection_id).map_err(|e| Problem::invalid("collection_id", e.to_string()))?;
+    desk.fence.check()?;
     let start = std::time::Instant::now();
     let reached = desk.galleries.current(tenant, &id, desk.pipeline.contract()).await;
     context.timings.since(Stage::Search, start);

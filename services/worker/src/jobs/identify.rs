@@ -37,6 +37,7 @@ pub(super) async fn run(
     } else {
         of_embeddings(desk, &request.embeddings)?
     };
+    desk.fence.check()?;
     let gallery = current(&desk.galleries, tenant, &collection, context).await?;
     let templates = probes.iter().flatten().map(|p| p.template.clone()).collect();
     let hits = search(&desk.pipeline.cpu, &gallery, templates, scope, context).await?;

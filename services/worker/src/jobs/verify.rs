@@ -25,6 +25,7 @@ pub(super) async fn run(
     known(subjects.get(&subject).await.map_err(store_problem)?, &subject)?;
 
     let (face, template) = probe(desk, request, context).await?;
+    desk.fence.check()?;
     let gallery = current(&desk.galleries, tenant, &collection, context).await?;
     let scope = Scope { limit: 1, filter: None, subjects: Some(vec![subject.clone()]) };
     let hits = search(&desk.pipeline.cpu, &gallery, vec![template], scope, context).await?;

@@ -20,6 +20,8 @@ pub struct Decoder {
     budget: Arc<Semaphore>,
     permits: u32,
     cpu: CpuPool,
+    #[cfg(debug_assertions)]
+    crash_on: Option<Arc<str>>,
 }
 
 /// A decoded picture; the budget gets its pixels back when this is dropped.
@@ -36,7 +38,22 @@ impl Decoder {
     pub fn new(limits: Limits, max_pixels_in_flight: u64, cpu: CpuPool) -> Self {
         let pixels = max_pixels_in_flight.max(limits.max_pixels);
         let permits = u32::try_from(pixels.div_ceil(PIXELS_PER_PERMIT)).unwrap_or(u32::MAX >> 3);
-        Self { limits, budget: Arc::new(Semaphore::new(permits as usize)), permits, cpu }
+        let budget = Arc::new(Semaphore::new(permits as usize));
+        Self {
+            limits,
+            budget,
+            permits,
+            cpu,
+            #[cfg(debug_assertions)]
+            crash_on: None,
+        }
+    }
+
+    /// Aborts the process when it meets the image of this SHA-256 (hex): a defect in native code, made to order.
+    #[cfg(debug_assertions)]
+    #[must_use]
+    pub fn crash_on(self, image: Option<&str>) -> Self {
+        Self { crash_on: image.map(Into::into), ..self }
     }
 
     /// Decodes one image. Limits are checked against its header before a pixel is decoded or memory set aside.
@@ -44,6 +61,13 @@ impl Decoder {
     /// # Errors
     /// As [`vision::decode`]; `deadline_exceeded` when the budget was not free in time.
     pub async fn decode(&self, bytes: Bytes, deadline: Instant) -> Result<Picture, Problem> {
+        #[cfg(debug_assertions)]
+        if let Some(fatal) = &self.crash_on {
+            use sha2::Digest;
+            if hex::encode(sha2::Sha256::digest(&bytes)) == **fatal {
+                std::process::abort();
+            }
+        }
         let info = vision::probe(&bytes, &self.limits).map_err(problem)?;
         let pixels = u64::from(info.width) * u64::from(info.height);
         let wanted = u32::try_from(pixels.div_ceil(PIXELS_PER_PERMIT)).unwrap_or(u32::MAX).clamp(1, self.permits);

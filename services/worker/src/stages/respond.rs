@@ -7,9 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{JobId, Problem, TenantId, Timestamp};
 use queue::{Delivery, OnRejected, QueueError, Rejection};
-use wire::v1::{Envelope, Reply, reply::Outcome};
+use wire::v1::{Envelope, Reply, envelope::Request, reply::Outcome};
 
-use crate::{jobs::Desk, timings::Timings};
+use crate::{
+    jobs::{Desk, bulk},
+    timings::Timings,
+};
 
 /// The reply to a job.
 #[must_use]
@@ -49,13 +52,28 @@ async fn keep(desk: &Desk, envelope: &Envelope, result: Result<Bytes, Problem>) 
     }
 }
 
+/// Ends a bulk job one of whose strands is given up, and forgets the items without a result.
+async fn end_bulk(desk: &Desk, envelope: &Envelope, problem: Problem) {
+    let (Ok(tenant), Ok(job)) = (TenantId::new(&envelope.tenant), bulk::parent(&envelope.job_id)) else {
+        return;
+    };
+    let jobs = desk.jobs(&tenant);
+    let ended = jobs.finish(&job, Err(problem), Timestamp::now()).await;
+    if let Err(error) = ended.and(jobs.drop_items(&job).await) {
+        tracing::error!(%job, %error, "the record of a bulk job could not be ended");
+    }
+}
+
 /// Ends the record of a job that the queue does not deliver: too late, cancelled, or given up after its last delivery.
 pub struct KeepRejected(pub Arc<Desk>);
 
 #[async_trait]
 impl OnRejected for KeepRejected {
     async fn rejected(&self, envelope: &Envelope, why: Rejection) {
-        if let (true, Some(problem)) = (envelope.keep_result, why.problem()) {
+        let Some(problem) = why.problem() else { return };
+        if matches!(envelope.request, Some(Request::Bulk(_))) {
+            end_bulk(&self.0, envelope, problem).await;
+        } else if envelope.keep_result {
             keep(&self.0, envelope, Err(problem)).await;
         }
     }

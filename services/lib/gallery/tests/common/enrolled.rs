@@ -1,14 +1,23 @@
 //! A collection in a real store, and the ways it changes.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use domain::{
     BoundingBox, Collection, CollectionId, EnrolledFace, Face, FaceId, JobId, Landmarks, Pose, Quality,
     QualityComponents, QualityLevel, Subject, SubjectId, Template, TenantId, Timestamp,
 };
+use link::{Link, LinkOptions};
 use store::{
-    Collections, EnrolSubject, Enrolment, Lookup, Outcome, Pepper, RedbOptions, RedbStore, Revision, Store, Subjects,
+    Collections, EnrolSubject, Enrolment, EraseMode, Lookup, Outcome, Pepper, RedbOptions, RedbStore, RedisStore,
+    RedisStoreOptions, Revision, Store, Subjects,
 };
+use testkit::RedisServer;
 use visavis_gallery::{Galleries, GalleryError, Hit, Index, Query};
 
 use super::{contract, direction, metadata, template};
@@ -30,7 +39,36 @@ pub fn open(dir: &Path, feed_kept: u64) -> Arc<dyn Store> {
     Arc::new(RedbStore::open_with(&dir.join("store.redb"), options).unwrap())
 }
 
+/// The server of this test binary; every test takes a prefix of its own.
+pub static SERVER: LazyLock<RedisServer> = LazyLock::new(RedisServer::start);
+
+/// A prefix that nobody else uses.
+pub fn prefix() -> String {
+    static TAKEN: AtomicUsize = AtomicUsize::new(0);
+    format!("g{}", TAKEN.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The store under `prefix` as one process opens it. Erasures leave the server's files alone: these tests are about
+/// galleries.
+pub async fn shared(url: &str, prefix: &str, feed_kept: u64) -> Arc<dyn Store> {
+    let link = Link::new(LinkOptions { prefix: prefix.to_owned(), ..LinkOptions::new(url) }).unwrap();
+    let options = RedisStoreOptions { feed_kept, erase: EraseMode::Logical, ..RedisStoreOptions::default() };
+    Arc::new(RedisStore::open(link, options).await.unwrap())
+}
+
 impl Enrolled {
+    /// The same collection as another process sees it.
+    pub async fn beside(&self, store: &Arc<dyn Store>) -> Self {
+        let pepper = Pepper::load(&**store).await.unwrap();
+        Self {
+            collections: Collections::new(Arc::clone(store)),
+            subjects: Subjects::new(Arc::clone(store), pepper, self.tenant.clone(), self.collection.clone()),
+            store: Arc::clone(store),
+            collection: self.collection.clone(),
+            tenant: self.tenant.clone(),
+        }
+    }
+
     pub async fn new(store: &Arc<dyn Store>, collection: &str) -> Self {
         let (tenant, id) = (TenantId::new("acme").unwrap(), CollectionId::new(collection).unwrap());
         let pepper = Pepper::load(&**store).await.unwrap();

@@ -158,9 +158,9 @@ impl Engine for MemoryEngine {
         Ok(self.lane(lane).state.lock().drop_dead_letter(id).is_some())
     }
 
-    async fn retry_dead_letter(&self, lane: Lane, id: &EntryId) -> Result<bool, QueueError> {
+    async fn retry_dead_letter(&self, lane: Lane, id: &EntryId, bytes: Option<Bytes>) -> Result<bool, QueueError> {
         let cell = self.lane(lane);
-        let found = cell.state.lock().retry_dead_letter(id, Instant::now());
+        let found = cell.state.lock().retry_dead_letter(id, bytes, Instant::now());
         if found {
             cell.available.notify_one();
         }

@@ -176,9 +176,9 @@ impl LaneState {
         self.dead.remove(place).map(|dead| dead.letter.bytes)
     }
 
-    pub(super) fn retry_dead_letter(&mut self, id: &EntryId, now: Instant) -> bool {
-        let Some(bytes) = self.drop_dead_letter(id) else { return false };
-        self.push(bytes, now);
+    pub(super) fn retry_dead_letter(&mut self, id: &EntryId, bytes: Option<Bytes>, now: Instant) -> bool {
+        let Some(old) = self.drop_dead_letter(id) else { return false };
+        self.push(bytes.unwrap_or(old), now);
         true
     }
 

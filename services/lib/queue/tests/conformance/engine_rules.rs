@@ -5,11 +5,17 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use domain::{JobId, Lane};
 use tokio::time::{sleep, timeout};
-use visavis_queue::{Attempt, Depth, Engine, Limit, QueueError};
+use visavis_queue::{Attempt, Engine, Limit, Member, QueueError, Rate};
 
 use crate::kit::{LANE, LONG, ROOMY, put, take, take_one, texts};
 
 type Any = Arc<dyn Engine>;
+
+/// Entries waiting and in flight.
+async fn counts(e: &Any) -> (usize, usize) {
+    let depth = e.depth(LANE).await.unwrap();
+    (depth.waiting, depth.in_flight)
+}
 
 pub async fn entries_come_oldest_first_and_at_most_max(e: Any) {
     for bytes in [b"a", b"b", b"c"] {
@@ -51,7 +57,7 @@ pub async fn lanes_do_not_mix(e: Any) {
     put(&e, b"a").await;
     for other in [Lane::Bulk, Lane::Train] {
         assert!(e.read(other, "one", 1, Duration::ZERO).await.unwrap().is_empty());
-        assert_eq!(e.depth(other).await.unwrap(), Depth::default());
+        assert_eq!(e.depth(other).await.unwrap().waiting, 0);
     }
     let held = take_one(&e, "one").await;
     assert!(!e.ack(Lane::Bulk, &held.receipt).await.unwrap());
@@ -91,14 +97,14 @@ pub async fn a_void_receipt_changes_nothing(e: Any) {
     assert!(!e.release(LANE, &old, Attempt::Counts).await.unwrap());
     assert!(!e.bury(LANE, &old, "old").await.unwrap());
     e.release_dropped(LANE, &old);
-    assert_eq!(e.depth(LANE).await.unwrap(), Depth { in_flight: 1, taken: 1, ..Depth::default() });
+    assert_eq!(counts(&e).await, (0, 1));
     assert!(e.ack(LANE, &new).await.unwrap());
     assert!(!e.ack(LANE, &new).await.unwrap(), "settled once");
-    assert_eq!(e.depth(LANE).await.unwrap(), Depth::default());
+    assert_eq!(counts(&e).await, (0, 0));
 }
 
 pub async fn only_silent_entries_are_reclaimed(e: Any) {
-    let idle = Duration::from_millis(400);
+    let idle = Duration::from_millis(1500);
     for bytes in [b"a", b"b", b"c"] {
         put(&e, bytes).await;
     }
@@ -114,17 +120,20 @@ pub async fn only_silent_entries_are_reclaimed(e: Any) {
 
 pub async fn dead_letters_keep_payload_reason_and_count(e: Any) {
     put(&e, b"a").await;
-    put(&e, b"b").await;
     let a = take_one(&e, "one").await;
     e.release(LANE, &a.receipt, Attempt::Counts).await.unwrap();
-    for (reason, entry) in [("first", take_one(&e, "one").await), ("second", take_one(&e, "one").await)] {
+    for reason in ["first", "second"] {
+        let entry = take_one(&e, "one").await;
         assert!(e.bury(LANE, &entry.receipt, reason).await.unwrap());
+        put(&e, b"b").await;
     }
+    let last = take_one(&e, "one").await;
+    e.ack(LANE, &last.receipt).await.unwrap();
     let dead = e.dead_letters(LANE, 9).await.unwrap();
     let told: Vec<_> = dead.iter().map(|d| (&d.bytes[..], d.reason.as_str(), d.deliveries)).collect();
     assert_eq!(told, [(&b"b"[..], "second", 1), (b"a", "first", 2)]);
     assert_eq!(e.dead_letters(LANE, 1).await.unwrap()[0].reason, "second");
-    assert_eq!(e.depth(LANE).await.unwrap(), Depth::default(), "neither waiting nor in flight");
+    assert_eq!(counts(&e).await, (0, 0), "neither waiting nor in flight");
 }
 
 pub async fn a_dead_letter_can_be_retried_or_dropped(e: Any) {
@@ -134,8 +143,8 @@ pub async fn a_dead_letter_can_be_retried_or_dropped(e: Any) {
         e.bury(LANE, &entry.receipt, "why").await.unwrap();
     }
     let dead = e.dead_letters(LANE, 9).await.unwrap();
-    assert!(e.retry_dead_letter(LANE, &dead[0].id).await.unwrap());
-    assert!(!e.retry_dead_letter(LANE, &dead[0].id).await.unwrap());
+    assert!(e.retry_dead_letter(LANE, &dead[0].id, None).await.unwrap());
+    assert!(!e.retry_dead_letter(LANE, &dead[0].id, None).await.unwrap());
     assert!(e.drop_dead_letter(LANE, &dead[1].id).await.unwrap());
     assert!(!e.drop_dead_letter(LANE, &dead[1].id).await.unwrap());
     assert!(e.dead_letters(LANE, 9).await.unwrap().is_empty());
@@ -155,9 +164,11 @@ pub async fn depth_tells_waiting_in_flight_and_age(e: Any) {
     assert!(a.age >= pause);
     let depth = e.depth(LANE).await.unwrap();
     assert_eq!((depth.waiting, depth.in_flight), (1, 1));
+    let before = e.depth(LANE).await.unwrap().taken;
     e.ack(LANE, &a.receipt).await.unwrap();
     take_one(&e, "one").await;
-    assert_eq!(e.depth(LANE).await.unwrap(), Depth { in_flight: 1, taken: 1, ..Depth::default() });
+    assert_eq!(counts(&e).await, (0, 1));
+    assert_eq!(e.depth(LANE).await.unwrap().taken, before + 1);
 }
 
 pub async fn a_lane_is_bounded_and_loses_nothing(e: Any) {
@@ -216,4 +227,65 @@ pub async fn a_consumer_that_holds_entries_cannot_leave(e: Any) {
     assert_eq!(texts(&taken), ["a"], "its entry is still there");
     assert!(!e.ack(LANE, &held.receipt).await.unwrap());
     assert!(e.leave(LANE, "one").await.unwrap());
+}
+
+pub async fn a_requeued_entry_lets_others_go_first(e: Any) {
+    put(&e, b"slice").await;
+    put(&e, b"other").await;
+    let first = take_one(&e, "one").await;
+    assert!(e.requeue(LANE, &first.receipt).await.unwrap());
+    assert!(!e.requeue(LANE, &first.receipt).await.unwrap(), "the receipt is void");
+    assert_eq!(texts(&take(&e, "one", 1).await), ["other"]);
+    let again = take_one(&e, "one").await;
+    assert_eq!((&again.bytes[..], again.receipt.deliveries), (&b"slice"[..], 1));
+}
+
+pub async fn a_dead_letter_can_be_retried_with_other_bytes(e: Any) {
+    put(&e, b"old").await;
+    let entry = take_one(&e, "one").await;
+    e.bury(LANE, &entry.receipt, "why").await.unwrap();
+    let id = e.dead_letters(LANE, 1).await.unwrap()[0].id.clone();
+    assert!(e.retry_dead_letter(LANE, &id, Some(Bytes::from_static(b"new"))).await.unwrap());
+    assert_eq!(texts(&take(&e, "one", 1).await), ["new"]);
+}
+
+pub async fn members_live_as_long_as_their_lease(e: Any) {
+    let member = |name: &str, note: &'static [u8]| Member { name: name.into(), note: Bytes::from_static(note) };
+    let (short, long) = (Duration::from_millis(1500), Duration::from_secs(60));
+    e.join(&member("b", b"old"), short).await.unwrap();
+    e.join(&member("a", b"1"), long).await.unwrap();
+    e.join(&member("b", b"2"), short).await.unwrap();
+    assert_eq!(e.members().await.unwrap(), [member("a", b"1"), member("b", b"2")]);
+    sleep(short).await;
+    assert_eq!(e.members().await.unwrap(), [member("a", b"1")]);
+    e.part("a").await.unwrap();
+    e.part("nobody").await.unwrap();
+    assert!(e.members().await.unwrap().is_empty());
+}
+
+pub async fn an_allowance_is_spent_and_comes_back(e: Any) {
+    let rate = Rate { per_second: 2.0, burst: 3 };
+    for left in [2, 1, 0] {
+        let spent = e.spend("anna", 1, rate).await.unwrap();
+        assert!(spent.allowed && spent.remaining <= left + 1, "{spent:?}");
+    }
+    let spent = e.spend("anna", 3, rate).await.unwrap();
+    assert!(!spent.allowed && spent.retry_after > Duration::from_millis(500), "{spent:?}");
+    assert!(e.spend("bert", 3, rate).await.unwrap().allowed, "another's allowance");
+    sleep(spent.retry_after + Duration::from_millis(20)).await;
+    assert!(e.spend("anna", 3, rate).await.unwrap().allowed);
+}
+
+pub async fn a_read_that_is_dropped_loses_nothing(e: Any) {
+    for n in 0..20u64 {
+        let read = timeout(Duration::from_millis(n % 4), e.read(LANE, "one", 9, LONG));
+        let (dropped, ()) = tokio::join!(read, put(&e, b"a"));
+        let entry = match dropped {
+            Ok(got) => got.unwrap().remove(0),
+            // Whatever became of the read, the entry is there for another at once and does not count as delivered.
+            Err(_) => e.read(LANE, "two", 1, LONG).await.unwrap().remove(0),
+        };
+        assert_eq!(entry.receipt.deliveries, 1);
+        assert!(e.ack(LANE, &entry.receipt).await.unwrap());
+    }
 }

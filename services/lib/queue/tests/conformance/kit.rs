@@ -10,12 +10,12 @@ use wire::v1::{DetectReply, DetectRequest, Envelope, Problem, Reply, envelope::R
 pub const LANE: Lane = Lane::Interactive;
 pub const ROOMY: Limit = Limit { entries: 10_000, wait: Duration::MAX };
 /// Idle time of [`options`].
-pub const MIN_IDLE: Duration = Duration::from_millis(500);
+pub const MIN_IDLE: Duration = Duration::from_secs(2);
 /// Longer than anything here takes; a test that needs it has failed.
 pub const LONG: Duration = Duration::from_secs(60);
 
-pub fn memory() -> Arc<dyn Engine> {
-    Arc::new(MemoryEngine::new(MemoryOptions::default()))
+pub fn memory() -> Option<Arc<dyn Engine>> {
+    Some(Arc::new(MemoryEngine::new(MemoryOptions::default())))
 }
 
 pub fn options() -> ConsumerOptions {

@@ -9,17 +9,21 @@ use visavis_queue::{Consumer, ConsumerOptions, Delivery, Engine, Queue};
 use crate::kit::{LANE, LONG, assert_empty, done, job};
 
 const GATEWAYS: usize = 3;
-const JOBS_EACH: usize = 400;
+/// A reader's patience in memory; a server's answers take longer.
+pub const SHORT: Duration = Duration::from_micros(700);
+/// A reader's patience with a server.
+pub const LONGER: Duration = Duration::from_millis(60);
+const JOBS_EACH: usize = 300;
 const WORKERS: usize = 6;
 
-pub async fn every_job_is_answered_exactly_once(e: Arc<dyn Engine>) {
+pub async fn every_job_is_answered_exactly_once(e: Arc<dyn Engine>, patience: Duration) {
     let queue = Queue::new(e).lane_capacity(GATEWAYS * JOBS_EACH);
     let mut workers = JoinSet::new();
     for seed in 0..WORKERS {
         // Counted deliveries of one job may add up here; giving up is another rule's matter. Looks for abandoned
         // entries are frequent, and must find none: the idle time is longer than any stall of this machine.
         let options = ConsumerOptions::default().max_deliveries(u32::MAX).reclaim_every(Duration::from_millis(10));
-        workers.spawn(work(queue.consumer(LANE, options), seed));
+        workers.spawn(work(queue.consumer(LANE, options), seed, patience));
     }
     let mut gateways = JoinSet::new();
     for _ in 0..GATEWAYS {
@@ -51,13 +55,13 @@ async fn gateway(queue: Queue) {
 }
 
 /// Takes jobs; settles most, drops, releases or abandons the rest. Gives up waiting now and then.
-async fn work(consumer: Consumer, seed: usize) {
+async fn work(consumer: Consumer, seed: usize, patience: Duration) {
     let mut n = seed;
     loop {
         n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let roll = n >> 33;
         // A wait cut short must not lose what was about to be read.
-        let Ok(got) = timeout(Duration::from_micros((roll % 700) as u64), consumer.next(1 + roll % 7)).await else {
+        let Ok(got) = timeout(patience * (roll % 100) as u32 / 100, consumer.next(1 + roll % 7)).await else {
             continue;
         };
         for (i, delivery) in got.unwrap().into_iter().enumerate() {

@@ -19,6 +19,8 @@ pub struct Config {
     pub limits: LimitsSection,
     /// Inference.
     pub worker: WorkerSection,
+    /// The server that processes share.
+    pub redis: RedisSection,
     /// Records.
     pub store: StoreSection,
     /// Galleries in memory.
@@ -67,6 +69,12 @@ pub struct GatewaySection {
     pub max_deadline_ms: u64,
     /// Longest time for a body to arrive, in milliseconds.
     pub body_timeout_ms: u64,
+    /// Requests a second of one API key; 0 sets no bound.
+    pub key_requests_per_second: f64,
+    /// Requests of one API key at once after a rest; 0 takes the rate.
+    pub key_burst: u32,
+    /// Requests of one API key in work at once on one gateway; 0 sets no bound.
+    pub key_in_flight: usize,
 }
 
 impl GatewaySection {
@@ -138,6 +146,10 @@ pub struct WorkerSection {
     pub batch_delay_ms: u64,
     /// Pixels being decoded at once.
     pub max_pixels_in_flight: u64,
+    /// How long a worker counts as alive after its last word, in milliseconds.
+    pub lease_ms: u64,
+    /// Silence after which a job is taken over, in milliseconds.
+    pub min_idle_ms: u64,
     /// False match rate of a verification by default.
     pub verification_fmr: f64,
 }
@@ -160,6 +172,49 @@ pub enum Provider {
     Cuda,
 }
 
+/// `[redis]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisSection {
+    /// Where it is; holds the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<Secret<String>>,
+    /// Where the queue's is, if another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_url: Option<Secret<String>>,
+    /// First part of every key.
+    pub prefix: String,
+    /// Certificates to trust, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca_file: Option<PathBuf>,
+    /// Own certificate, PEM; given together with the key or not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// Own key, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key_file: Option<PathBuf>,
+    /// Longest time to connect, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// Longest time for an answer, in milliseconds.
+    pub response_timeout_ms: u64,
+    /// Most connections of the pool.
+    pub connections: usize,
+    /// What an erasure does to the server's files.
+    pub erase: Erase,
+    /// Start on a server that may lose acknowledged changes.
+    pub allow_weak_durability: bool,
+}
+
+/// What an erasure does to the files of a Redis server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Erase {
+    /// Rewrites them before it is acknowledged.
+    Rewrite,
+    /// Leaves them to the server's own next rewrite.
+    Logical,
+}
+
 /// `[store]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -178,6 +233,8 @@ pub struct StoreSection {
 pub enum StoreEngine {
     /// Embedded, one process at a time.
     Redb,
+    /// Shared by processes.
+    Redis,
 }
 
 /// `[gallery]`.
@@ -206,6 +263,8 @@ pub struct QueueSection {
 pub enum QueueEngine {
     /// Within one process.
     Memory,
+    /// Shared by processes.
+    Redis,
 }
 
 /// `[models]`.

@@ -1,6 +1,6 @@
 //! Rules between keys, checked on the typed configuration. Called by `config::load`, which adds the sources.
 
-use super::Config;
+use super::{Config, QueueEngine, StoreEngine};
 
 /// A key and what is wrong with its value.
 pub(super) type Broken = (&'static str, String);
@@ -13,6 +13,7 @@ pub(super) fn broken_rules(config: &Config) -> Vec<Broken> {
     limits(config, &mut broken);
     worker(config, &mut broken);
     names(config, &mut broken);
+    redis(config, &mut broken);
     if let Err(e) = crate::telemetry::parse_filter(&config.telemetry.filter) {
         broken.push(("telemetry.filter", e));
     }
@@ -92,6 +93,40 @@ fn worker(config: &Config, broken: &mut Vec<Broken>) {
     }
     if !(w.verification_fmr > 0.0 && w.verification_fmr < 1.0) {
         broken.push(("worker.verification_fmr", "must be a rate above 0 and below 1".into()));
+    }
+}
+
+fn redis(config: &Config, broken: &mut Vec<Broken>) {
+    let r = &config.redis;
+    if r.url.is_none() && config.store.engine == StoreEngine::Redis {
+        broken.push(("store.engine", "needs redis.url (or the flag --redis URL)".into()));
+    }
+    if r.url.is_none() && r.queue_url.is_none() && config.queue.engine == QueueEngine::Redis {
+        broken.push(("queue.engine", "needs redis.url (or the flag --redis URL)".into()));
+    }
+    match (&r.tls_cert_file, &r.tls_key_file) {
+        (Some(_), None) => broken.push(("redis.tls_cert_file", "needs redis.tls_key_file beside it".into())),
+        (None, Some(_)) => broken.push(("redis.tls_key_file", "needs redis.tls_cert_file beside it".into())),
+        _ => {}
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
+    if r.prefix.is_empty() || !r.prefix.chars().all(plain) {
+        broken.push(("redis.prefix", "may hold letters, digits, '.', '_', '-' and ':', and must not be empty".into()));
+    }
+    for (key, value) in [
+        ("redis.connect_timeout_ms", r.connect_timeout_ms),
+        ("redis.response_timeout_ms", r.response_timeout_ms),
+        ("redis.connections", r.connections as u64),
+    ] {
+        if value == 0 {
+            broken.push((key, "must be at least 1".into()));
+        }
+    }
+    if config.worker.lease_ms < 1000 {
+        broken.push(("worker.lease_ms", "must be at least 1000".into()));
+    }
+    if !(0.0..1e9).contains(&config.gateway.key_requests_per_second) {
+        broken.push(("gateway.key_requests_per_second", "must be a rate, or 0 for no bound".into()));
     }
 }
 

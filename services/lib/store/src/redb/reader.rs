@@ -184,7 +184,7 @@ impl Reader {
                 key: format!("change {revision} of {space:?}"),
                 reason: "cut short".into(),
             })?;
-            changes.push(Change { revision: Revision(revision), keys });
+            changes.push(Change { revision: Revision(revision), token: 0, keys });
         }
         Ok(Changes::Since(changes))
     }

@@ -1,12 +1,14 @@
 //! Items and results of jobs that consist of many: kept beside the job's record, worked off in any order, each result
 //! written once. The gateway puts the items in, workers trade them for results, the gateway reads those out.
 
+use std::{collections::HashSet, time::Duration};
+
 use bytes::Bytes;
 use domain::{ErrorCode, JobId, JobRecord, JobState, Timestamp};
 
 use super::{
-    ATTEMPTS, Jobs, RepoError, encode,
-    jobs::{key, result_key},
+    Jobs, RepoError, encode,
+    jobs::{RACES, key, pause, result_key},
 };
 use crate::{Commit, Precondition, Revision, StoreError};
 
@@ -14,6 +16,9 @@ use crate::{Commit, Precondition, Revision, StoreError};
 const COMMIT_BYTES: usize = 4 << 20;
 /// Items in one commit.
 const COMMIT_ITEMS: usize = 256;
+
+/// How long attempts are remembered: longer than any job may take.
+const TRIES_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// An item's outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +33,7 @@ pub struct ItemResult {
 
 impl Jobs {
     /// Puts all items and then the job's record. A crash in between leaves items that nobody works on and that expire.
+    /// A job that is there already keeps its items as they are.
     ///
     /// # Errors
     /// [`RepoError::AlreadyExists`].
@@ -37,14 +43,20 @@ impl Jobs {
             bytes += item.len();
             commit = commit.put_until(item_key(&job.id, index), item, job.expires_at);
             if bytes >= COMMIT_BYTES || commit.ops.len() >= COMMIT_ITEMS {
-                self.store.commit(&self.space, std::mem::take(&mut commit)).await?;
+                self.put_items(&job.id, std::mem::take(&mut commit)).await?;
                 bytes = 0;
             }
         }
-        if !commit.ops.is_empty() {
-            self.store.commit(&self.space, commit).await?;
-        }
+        self.put_items(&job.id, commit).await?;
         self.create(job).await
+    }
+
+    /// Not beside a job that exists: its workers may have traded some of these for results already.
+    async fn put_items(&self, id: &JobId, commit: Commit) -> Result<(), RepoError> {
+        match self.store.commit(&self.space, commit.when(Precondition::Absent(key(id)))).await {
+            Err(StoreError::Precondition { .. }) => Err(RepoError::AlreadyExists("job")),
+            done => Ok(done.map(drop)?),
+        }
     }
 
     /// Up to `limit` items without a result among those whose index leaves the remainder `strand` when divided by
@@ -79,6 +91,26 @@ impl Jobs {
         Ok(self.store.get(&self.space, &item_key(id, index)).await?.map(|r| r.value))
     }
 
+    /// How often an attempt at an item was written down.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn tries(&self, id: &JobId, index: u32) -> Result<u32, RepoError> {
+        let record = self.store.get(&self.space, &try_key(id, index)).await?;
+        Ok(record.and_then(|r| std::str::from_utf8(&r.value).ok()?.parse().ok()).unwrap_or(0))
+    }
+
+    /// Writes down one more attempt at an item, before it is made. One caller at a time works on an item.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn note_try(&self, id: &JobId, index: u32, now: Timestamp) -> Result<(), RepoError> {
+        let tries = self.tries(id, index).await? + 1;
+        let commit = Commit::new().put_until(try_key(id, index), tries.to_string(), now.plus(TRIES_KEPT));
+        self.store.commit(&self.space, commit).await?;
+        Ok(())
+    }
+
     /// Trades items for their results and counts them. An item that has a result already keeps that one. The job
     /// succeeds with its last item, whatever the items' outcomes. A job that has ended otherwise takes nothing any more.
     /// Returns the job as it is now.
@@ -91,7 +123,7 @@ impl Jobs {
         results: &[ItemResult],
         now: Timestamp,
     ) -> Result<JobRecord, RepoError> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..RACES {
             let found = self.get(id).await?.ok_or(RepoError::NotFound(ErrorCode::JobNotFound))?;
             if found.value.state.is_final() {
                 return Ok(found.value);
@@ -99,9 +131,10 @@ impl Jobs {
             let mut job = found.value;
             let mut commit = Commit::new().when(Precondition::Unchanged(key(id), found.version));
             let mut progress = job.progress.unwrap_or_default();
-            for result in results {
+            let mut seen = HashSet::new();
+            for result in results.iter().filter(|r| seen.insert(r.index)) {
                 let item = item_key(id, result.index);
-                if self.store.get(&self.space, &item).await?.is_none() {
+                if self.store.keys(&self.space, &item, None, 1).await?.keys.is_empty() {
                     continue;
                 }
                 if result.succeeded {
@@ -121,7 +154,7 @@ impl Jobs {
             let commit = commit.put_until(key(id), encode(&key(id), &job)?, job.expires_at);
             match self.store.commit(&self.space, commit).await {
                 Ok(_) => return Ok(job),
-                Err(StoreError::Precondition { .. }) => {}
+                Err(StoreError::Precondition { .. }) => pause(attempt).await,
                 Err(e) => return Err(e.into()),
             }
         }
@@ -169,6 +202,10 @@ fn item_prefix(id: &JobId) -> String {
 /// Padded, so that keys sort as numbers do.
 fn item_key(id: &JobId, index: u32) -> String {
     format!("{}{index:010}", item_prefix(id))
+}
+
+fn try_key(id: &JobId, index: u32) -> String {
+    format!("jobtry/{id}/{index:010}")
 }
 
 fn item_result_key(id: &JobId, index: u32) -> String {

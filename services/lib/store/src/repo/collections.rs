@@ -4,12 +4,16 @@
 use std::sync::Arc;
 
 use domain::{Collection, CollectionId, ErrorCode, TenantId};
+use tokio::task::JoinSet;
 
 use super::{BATCH, RepoError, Versioned, as_seen, consents, encode, read};
 use crate::{Commit, Precondition, Revision, Space, Store, StoreError};
 
 pub(super) const META: &str = "meta";
 const MARKERS: &str = "collections/";
+
+/// Batches of an emptying under way at once, so that they share what the engine does to erase.
+const BATCHES: usize = 64;
 
 /// The collections of every tenant.
 #[derive(Clone)]
@@ -37,7 +41,7 @@ impl Collections {
         let marker = marker(&collection.id);
         self.store.commit(&Space::tenant(tenant), Commit::new().put(marker, "")).await?;
         let meta = encode(META, collection)?;
-        let made = match self.empty(tenant, &collection.id).await {
+        let made = match self.empty(tenant, &collection.id, Commit::new()).await {
             Ok(()) => {
                 self.store.commit(&space, Commit::new().when(Precondition::Absent(META.into())).put(META, meta)).await
             }
@@ -124,7 +128,8 @@ impl Collections {
             Some(v) => Precondition::Unchanged(META.into(), v),
             None => Precondition::Present(META.into()),
         };
-        let erased = match self.store.commit(&space, Commit::new().when(condition).erase(META)).await {
+        // Only deleted here, so as not to wait for its erasure, which comes along with all others.
+        let deleted = match self.store.commit(&space, Commit::new().when(condition).delete(META)).await {
             Ok(_) => true,
             Err(StoreError::Precondition { .. }) => match self.gone_or_changed(tenant, id).await? {
                 RepoError::NotFound(_) => false,
@@ -132,37 +137,57 @@ impl Collections {
             },
             Err(e) => return Err(e.into()),
         };
-        match self.empty(tenant, id).await {
+        match self.empty(tenant, id, Commit::new().erase(META)).await {
             // Made anew meanwhile: the new one is not ours to touch.
             Err(StoreError::Precondition { .. }) => return Ok(()),
             done => done?,
         }
-        if !erased {
+        if !deleted {
             return Err(RepoError::NotFound(ErrorCode::CollectionNotFound));
         }
-        let unmark = Commit::new().when(as_seen(&marker, marked)).erase(&marker);
+        let unmark = Commit::new().when(as_seen(&marker, marked)).delete(&marker);
         match self.store.commit(&tenant_space, unmark).await {
             Ok(_) | Err(StoreError::Precondition { .. }) => Ok(()),
             Err(e) => Err(e.into()),
         }
     }
 
-    /// Erases all that is left in the space of a collection without record.
-    async fn empty(&self, tenant: &TenantId, id: &CollectionId) -> Result<(), StoreError> {
-        let (space, tenant_space) = (Space::collection(tenant, id), Space::tenant(tenant));
+    /// Erases all that is left in the space of a collection without record, along with `also`.
+    async fn empty(&self, tenant: &TenantId, id: &CollectionId, also: Commit) -> Result<(), StoreError> {
+        let space = Space::collection(tenant, id);
+        let (mut under_way, mut after, mut also) = (JoinSet::new(), None::<String>, Some(also));
         loop {
-            let left = self.store.keys(&space, "", None, BATCH).await?;
-            if left.keys.is_empty() {
+            let left = self.store.keys(&space, "", after.as_deref(), BATCH).await?;
+            if left.keys.is_empty() && after.is_none() && also.as_ref().is_none_or(|c| c.ops.is_empty()) {
                 return Ok(());
             }
-            let absent = Commit::new().when(Precondition::Absent(META.into()));
-            self.store.commit(&space, left.keys.iter().fold(absent, Commit::erase)).await?;
-            // Only after: if the collection was made anew meanwhile, these would be its entries.
-            let unindex = left.keys.iter().filter_map(|k| consents::index_key_of(k)).fold(Commit::new(), Commit::erase);
-            if !unindex.ops.is_empty() {
-                self.store.commit(&tenant_space, unindex).await?;
+            after = left.keys.last().cloned().filter(|_| left.more);
+            let (this, tenant, space) = (self.clone(), tenant.clone(), space.clone());
+            let batch = also.take().unwrap_or_default();
+            under_way.spawn(async move { this.erase_batch(&tenant, &space, batch, &left.keys).await });
+            // At the end of the keys once more from the start, for what came meanwhile.
+            while under_way.len() >= if after.is_some() { BATCHES } else { 1 } {
+                let Some(done) = under_way.join_next().await else { break };
+                done.map_err(|e| StoreError::Unavailable(e.to_string()))??;
             }
         }
+    }
+
+    async fn erase_batch(
+        &self,
+        tenant: &TenantId,
+        space: &Space,
+        batch: Commit,
+        keys: &[String],
+    ) -> Result<(), StoreError> {
+        let batch = batch.when(Precondition::Absent(META.into()));
+        self.store.commit(space, keys.iter().fold(batch, Commit::erase)).await?;
+        // Only after: if the collection was made anew meanwhile, these would be its entries.
+        let unindex = keys.iter().filter_map(|k| consents::index_key_of(k)).fold(Commit::new(), Commit::delete);
+        if !unindex.ops.is_empty() {
+            self.store.commit(&Space::tenant(tenant), unindex).await?;
+        }
+        Ok(())
     }
 
     async fn gone_or_changed(&self, tenant: &TenantId, id: &CollectionId) -> Result<RepoError, RepoError> {

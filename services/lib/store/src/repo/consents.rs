@@ -202,10 +202,10 @@ pub(super) async fn index(
     Ok(())
 }
 
-/// Removes index entries.
+/// Removes index entries. They hold handles, as keys do, so they need not be erased.
 pub(super) async fn unindex(store: &dyn Store, tenant: &TenantId, ids: &[ConsentId]) -> Result<(), RepoError> {
     if !ids.is_empty() {
-        store.commit(&Space::tenant(tenant), ids.iter().map(index_key).fold(Commit::new(), Commit::erase)).await?;
+        store.commit(&Space::tenant(tenant), ids.iter().map(index_key).fold(Commit::new(), Commit::delete)).await?;
     }
     Ok(())
 }

@@ -1,15 +1,21 @@
 //! Jobs a caller may follow, with their results beside them; both end with the job's `expires_at`. The gateway
 //! makes and reads them, whoever finishes the work ends them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::{ErrorCode, JobId, JobRecord, JobState, Problem, TenantId, Timestamp};
 
-use super::{ATTEMPTS, RepoError, Versioned, encode, read, versioned};
+use super::{RepoError, Versioned, encode, read, versioned};
 use crate::{Commit, Precondition, Revision, Space, Store, StoreError};
 
 const PREFIX: &str = "job/";
+
+/// How often a change of a job that lost a race is tried again: every worker on a job of many items changes its record.
+pub(super) const RACES: usize = 100;
+
+/// Longest pause between two such attempts.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// The jobs of one tenant.
 #[derive(Clone)]
@@ -134,7 +140,7 @@ impl Jobs {
         edit: impl Fn(&mut JobRecord) -> Result<bool, RepoError> + Send,
     ) -> Result<JobRecord, RepoError> {
         let key = key(id);
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..RACES {
             let found = self.get(id).await?.ok_or(RepoError::NotFound(ErrorCode::JobNotFound))?;
             let mut job = found.value.clone();
             if !edit(&mut job)? {
@@ -148,12 +154,20 @@ impl Jobs {
             }
             match self.store.commit(&self.space, commit).await {
                 Ok(_) => return Ok(job),
-                Err(StoreError::Precondition { .. }) => {}
+                Err(StoreError::Precondition { .. }) => pause(attempt).await,
                 Err(e) => return Err(e.into()),
             }
         }
         Err(RepoError::Contended)
     }
+}
+
+/// Waits a random moment, longer after more attempts, so that those who race do not meet again.
+pub(super) async fn pause(attempt: usize) {
+    let longest = LONGEST_PAUSE.min(Duration::from_millis(attempt as u64));
+    // Without randomness they go on as they are.
+    let part = getrandom::u32().map_or(0.0, |r| f64::from(r) / f64::from(u32::MAX));
+    tokio::time::sleep(longest.mul_f64(part)).await;
 }
 
 pub(super) fn key(id: &JobId) -> String {

@@ -106,6 +106,24 @@ impl Templates {
         self.store.get(&self.space, key).await?.map(|r| row(key.to_owned(), &r)).transpose()
     }
 
+    /// What is now under these keys of templates and handles of subjects, in their order; nothing where it is gone.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn read(
+        &self,
+        templates: &[&str],
+        subjects: &[SubjectHandle],
+    ) -> Result<(Vec<Option<TemplateRow>>, Vec<Option<Subject>>), RepoError> {
+        let keys: Vec<String> =
+            templates.iter().map(|&k| k.to_owned()).chain(subjects.iter().map(|&h| subject_key(h))).collect();
+        let mut found = self.store.get_many(&self.space, &keys).await?.into_iter().zip(keys);
+        let rows = found.by_ref().take(templates.len()).map(|(r, key)| r.map(|r| row(key, &r)).transpose());
+        let rows = rows.collect::<Result<_, _>>()?;
+        let subjects = found.map(|(r, key)| r.map(|r| decode(&key, &r.value)).transpose());
+        Ok((rows, subjects.collect::<Result<_, _>>()?))
+    }
+
     /// The subject of a handle, unless it is gone.
     ///
     /// # Errors

@@ -1,0 +1,3 @@
+-- KEYS: jobs. Makes the group of a lane that has none.
+make_group(KEYS[1])
+return 1

@@ -1,0 +1,18 @@
+-- KEYS: dead. ARGV: most, time to live (ms), body prefix. Dead letters, newest first; those past their time go.
+local born = now_ms() - tonumber(ARGV[2])
+repeat
+  local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+  local old = first and tonumber(fields(first[2]).t) <= born
+  if old then
+    redis.call('DEL', ARGV[3] .. fields(first[2]).b)
+    redis.call('XDEL', KEYS[1], first[1])
+  end
+until not old
+local found = {}
+if tonumber(ARGV[1]) > 0 then
+  for _, entry in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', ARGV[1])) do
+    local f = fields(entry[2])
+    found[#found + 1] = {entry[1], f.b, f.r, f.d, f.t}
+  end
+end
+return found

@@ -1,0 +1,74 @@
+//! What the tests on real servers share: a server for the whole test binary, and stores of their own on it.
+#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part of it")]
+
+#[macro_use]
+pub mod fixture;
+
+use std::{
+    path::Path,
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use link::{Link, LinkOptions};
+use testkit::{RedisOptions, RedisServer};
+use visavis_store::{RedisStore, RedisStoreOptions, StoreError};
+
+/// A Valkey that writes to the disk before it answers; every test takes a prefix of its own.
+pub static ALWAYS: LazyLock<RedisServer> = LazyLock::new(RedisServer::start);
+
+/// A Valkey that writes to the disk every second.
+pub fn every_second() -> RedisServer {
+    RedisServer::start_with(RedisOptions { appendfsync: Some("everysec"), ..RedisOptions::default() })
+}
+
+/// A prefix that nobody else uses.
+pub fn prefix() -> String {
+    static TAKEN: AtomicUsize = AtomicUsize::new(0);
+    format!("t{}", TAKEN.fetch_add(1, Ordering::Relaxed))
+}
+
+pub fn link(url: &str, prefix: &str) -> Link {
+    Link::new(LinkOptions { prefix: prefix.to_owned(), ..LinkOptions::new(url) }).unwrap()
+}
+
+/// A store as one process would open it.
+pub async fn open(url: &str, prefix: &str, options: RedisStoreOptions) -> Result<RedisStore, StoreError> {
+    RedisStore::open(link(url, prefix), options).await
+}
+
+/// An empty store on the shared server.
+pub async fn fresh() -> RedisStore {
+    open(&ALWAYS.url(), &prefix(), RedisStoreOptions::default()).await.unwrap()
+}
+
+/// How many files below `dir` hold these bytes.
+pub fn files_with(dir: &Path, needle: &[u8]) -> usize {
+    let holds = |bytes: &[u8]| bytes.windows(needle.len()).any(|w| w == needle);
+    std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            // A file may be gone by now: the server has replaced it.
+            if path.is_dir() {
+                files_with(&path, needle)
+            } else {
+                usize::from(std::fs::read(path).is_ok_and(|b| holds(&b)))
+            }
+        })
+        .sum()
+}
+
+/// Bytes that no compression shortens and nothing else holds.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[7]
+    };
+    (0..len).map(|_| next()).collect()
+}

@@ -1,0 +1,256 @@
+//! The service as it is deployed: gateways and workers as processes of their own on one Redis, nginx in front, and
+//! where a test wants to break connections, a proxy between each process and Redis.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    Client, FaultProxy, Http, Nginx, NginxOptions, RedisOptions, RedisServer, Role, Service, ServiceOptions,
+    servers::free_port,
+};
+
+/// The key that every gateway is started with.
+const ADMIN_KEY: &str = "vv_cluster_0123456789abcdef0123456789abcdef";
+/// Longest time until the first gateway has made the certificate.
+const CERTIFICATE_LIMIT: Duration = Duration::from_secs(60);
+
+/// How many processes of each kind, and how they are set.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// Gateways.
+    pub gateways: usize,
+    /// Workers.
+    pub workers: usize,
+    /// Whether nginx stands in front.
+    pub nginx: bool,
+    /// The Redis they share.
+    pub redis: RedisOptions,
+    /// Whether every process reaches Redis through a proxy of its own.
+    pub proxied: bool,
+    /// Settings of every process.
+    pub environment: Vec<(String, String)>,
+    /// Further settings of the gateways.
+    pub gateway_environment: Vec<(String, String)>,
+    /// Further settings of the workers.
+    pub worker_environment: Vec<(String, String)>,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            gateways: 2,
+            workers: 2,
+            nginx: true,
+            redis: RedisOptions::default(),
+            proxied: false,
+            environment: Vec::new(),
+            gateway_environment: Vec::new(),
+            worker_environment: Vec::new(),
+        }
+    }
+}
+
+/// All of it, running. Dropping it kills everything and removes the data.
+#[derive(Debug)]
+pub struct Cluster {
+    // In the order in which they are to end.
+    nginx: Option<Nginx>,
+    gateways: Vec<Member>,
+    workers: Vec<Member>,
+    redis: RedisServer,
+    folder: TempDir,
+    options: ClusterOptions,
+}
+
+#[derive(Debug)]
+struct Member {
+    service: Service,
+    proxy: Option<FaultProxy>,
+}
+
+impl Cluster {
+    /// Starts everything and waits until it is ready.
+    #[must_use]
+    pub fn start(options: ClusterOptions) -> Self {
+        let folder = tempfile::Builder::new().prefix("visavis-cluster-").tempdir().expect("a folder");
+        std::fs::write(folder.path().join("admin.key"), format!("{ADMIN_KEY}\n")).expect("the key is written");
+        let redis = RedisServer::start_with(options.redis.clone());
+        let mut cluster =
+            Self { nginx: None, gateways: Vec::new(), workers: Vec::new(), redis, folder, options: options.clone() };
+        for i in 0..options.gateways {
+            let gateway = cluster.spawn(Role::Gateway, i);
+            cluster.gateways.push(gateway);
+            // The first makes the certificate that all of them serve with.
+            cluster.await_certificate();
+        }
+        for i in 0..options.workers {
+            let worker = cluster.spawn(Role::Worker, i);
+            cluster.workers.push(worker);
+        }
+        for member in cluster.gateways.iter_mut().chain(&mut cluster.workers) {
+            member.service.await_ready();
+        }
+        if options.nginx {
+            cluster.nginx = Some(Nginx::start(&cluster.nginx_options()));
+        }
+        cluster
+    }
+
+    /// A caller with the admin key: through nginx where there is one, else to the first gateway.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client_over(Http::Any)
+    }
+
+    /// The same over a protocol it insists on.
+    #[must_use]
+    pub fn client_over(&self, http: Http) -> Client {
+        Client::new(self.address(), &self.certificate(), ADMIN_KEY, http)
+    }
+
+    /// Where HTTPS is served for callers.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.nginx.as_ref().map_or_else(|| self.gateway(0).address(), Nginx::address)
+    }
+
+    /// The certificate to trust.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("tls/cert.pem")
+    }
+
+    /// How nginx is set; for another one in front of the same gateways.
+    #[must_use]
+    pub fn nginx_options(&self) -> NginxOptions {
+        NginxOptions {
+            certificate: self.certificate(),
+            key: self.folder.path().join("tls/key.pem"),
+            gateway_ca: self.certificate(),
+            gateways: self.gateways.iter().map(|g| g.service.address()).collect(),
+            variables: Vec::new(),
+        }
+    }
+
+    /// nginx.
+    #[must_use]
+    pub fn nginx(&self) -> &Nginx {
+        self.nginx.as_ref().expect("it was started with nginx")
+    }
+
+    /// A gateway.
+    #[must_use]
+    pub fn gateway(&self, i: usize) -> &Service {
+        &self.gateways[i].service
+    }
+
+    /// A gateway, to be ended or started again.
+    pub fn gateway_mut(&mut self, i: usize) -> &mut Service {
+        &mut self.gateways[i].service
+    }
+
+    /// A worker.
+    #[must_use]
+    pub fn worker(&self, i: usize) -> &Service {
+        &self.workers[i].service
+    }
+
+    /// A worker, to be ended or started again.
+    pub fn worker_mut(&mut self, i: usize) -> &mut Service {
+        &mut self.workers[i].service
+    }
+
+    /// Starts one more worker and waits until it is ready.
+    pub fn add_worker(&mut self) {
+        let mut worker = self.spawn(Role::Worker, self.workers.len());
+        worker.service.await_ready();
+        self.workers.push(worker);
+    }
+
+    /// The gateways.
+    pub fn gateways(&self) -> impl Iterator<Item = &Service> {
+        self.gateways.iter().map(|g| &g.service)
+    }
+
+    /// The workers.
+    pub fn workers(&self) -> impl Iterator<Item = &Service> {
+        self.workers.iter().map(|w| &w.service)
+    }
+
+    /// What lies between a gateway and Redis.
+    #[must_use]
+    pub fn gateway_proxy(&self, i: usize) -> &FaultProxy {
+        self.gateways[i].proxy.as_ref().expect("it was started with proxies")
+    }
+
+    /// What lies between a worker and Redis.
+    #[must_use]
+    pub fn worker_proxy(&self, i: usize) -> &FaultProxy {
+        self.workers[i].proxy.as_ref().expect("it was started with proxies")
+    }
+
+    /// Every proxy.
+    pub fn proxies(&self) -> impl Iterator<Item = &FaultProxy> {
+        self.gateways.iter().chain(&self.workers).filter_map(|m| m.proxy.as_ref())
+    }
+
+    /// Redis.
+    #[must_use]
+    pub fn redis(&self) -> &RedisServer {
+        &self.redis
+    }
+
+    /// Redis, to be ended or started again.
+    pub fn redis_mut(&mut self) -> &mut RedisServer {
+        &mut self.redis
+    }
+
+    /// Where everything lies.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn spawn(&self, role: Role, i: usize) -> Member {
+        let proxy = self.options.proxied.then(|| FaultProxy::start(self.redis.address()));
+        let redis = proxy.as_ref().map_or_else(|| self.redis.url(), |p| self.redis.url_through(p.address()));
+        let mut environment = self.options.environment.clone();
+        let mut set = |name: &str, path: PathBuf| environment.push((name.to_owned(), path.display().to_string()));
+        if role == Role::Gateway {
+            set("VISAVIS__GATEWAY__TLS_CERT_FILE", self.certificate());
+            set("VISAVIS__GATEWAY__TLS_KEY_FILE", self.folder.path().join("tls/key.pem"));
+        }
+        environment.extend(match role {
+            Role::Worker => self.options.worker_environment.clone(),
+            _ => self.options.gateway_environment.clone(),
+        });
+        // A port that is its own again after a restart, since nginx knows it.
+        let port = if role == Role::Worker { 0 } else { free_port() };
+        let service = Service::spawn(ServiceOptions {
+            role,
+            listen: (Ipv4Addr::LOCALHOST, port).into(),
+            data_dir: self.folder.path().join(format!("{role:?}-{i}").to_lowercase()),
+            key_file: self.folder.path().join("admin.key"),
+            certificate: self.certificate(),
+            environment,
+            arguments: vec!["--redis".to_owned(), redis],
+        });
+        Member { service, proxy }
+    }
+
+    fn await_certificate(&mut self) {
+        let began = Instant::now();
+        while !self.certificate().exists() {
+            let gateway = &mut self.gateways[0].service;
+            let ended = gateway.has_ended() || began.elapsed() > CERTIFICATE_LIMIT;
+            assert!(!ended, "the gateway has made no certificate; it wrote:\n{}", gateway.output());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! kill -9 of one worker and of one gateway while they work: the others take over what they had begun.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use testkit::{Client, Cluster, ClusterOptions, Person, Picture, enrolment};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::load::{ALONE, Outcome, Summary, ask, quantile};
+
+const REQUESTS: usize = 60;
+/// Answers after which the process dies.
+const KILL_AFTER: usize = 8;
+/// A worker's work is taken over within this time.
+const RECOVERY: Duration = Duration::from_secs(30);
+
+/// Sends everything at once, kills when the first answers are there, and gives all outcomes.
+async fn killed_midway(
+    client: &Client,
+    request: impl Fn(&Client, usize) -> reqwest::RequestBuilder,
+    kill: impl FnOnce(),
+) -> Vec<Outcome> {
+    let (answered, mut answers) = mpsc::channel(REQUESTS);
+    let start = std::time::Instant::now();
+    let mut requests = JoinSet::new();
+    for i in 0..REQUESTS {
+        let (client, request, answered) = (client.clone(), request(client, i), answered.clone());
+        requests.spawn(async move {
+            answered.send(ask(&client, i, request, start, start).await).await.expect("somebody counts");
+        });
+    }
+    drop(answered);
+    let mut outcomes = Vec::new();
+    while outcomes.len() < KILL_AFTER {
+        outcomes.push(answers.recv().await.expect("answers"));
+    }
+    tokio::task::block_in_place(kill);
+    while let Some(outcome) = answers.recv().await {
+        outcomes.push(outcome);
+    }
+    outcomes
+}
+
+fn detect(client: &Client, photo: &bytes::Bytes) -> reqwest::RequestBuilder {
+    let request = client.request("POST", "/v1/embeddings").header("content-type", "image/png");
+    request.header("x-deadline-ms", "60000").body(photo.clone())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_killed_workers_jobs_are_done_by_the_other_within_their_deadline() {
+    let _alone = ALONE.lock().await;
+    let mut cluster = Cluster::start(ClusterOptions { nginx: false, gateways: 1, ..ClusterOptions::default() });
+    let client = cluster.client();
+    let photo = Person::Astronaut.photo();
+    drop(client.embeddings(photo.clone()).await.ok());
+    let outcomes = killed_midway(&client, |c, _| detect(c, &photo), || cluster.worker_mut(0).kill()).await;
+    println!("worker killed: {}", Summary(&outcomes));
+    let slowest = quantile(&outcomes, 1.0);
+    println!("the last of {REQUESTS} answers came after {slowest:.1?}");
+    assert!(outcomes.iter().all(Outcome::succeeded), "{}", Summary(&outcomes));
+    assert!(slowest < RECOVERY, "{slowest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_killed_gateways_searches_are_answered_by_the_other_and_its_writes_told_apart() {
+    let _alone = ALONE.lock().await;
+    // The longest deadline is how long a key stays taken by a gateway that died.
+    let deadline = ("VISAVIS__GATEWAY__MAX_DEADLINE_MS".to_owned(), "10000".to_owned());
+    let default = ("VISAVIS__GATEWAY__DEFAULT_DEADLINE_MS".to_owned(), "10000".to_owned());
+    let mut cluster =
+        Cluster::start(ClusterOptions { gateway_environment: vec![deadline, default], ..ClusterOptions::default() });
+    let client = cluster.client();
+    drop(client.create_collection("c").await);
+    let photo = Picture::decode(&Person::Astronaut.photo()).resized(160, 160).png();
+    let body = |i: usize| enrolment(&format!("s{i:02}"), std::slice::from_ref(&photo));
+    let request = |c: &Client, i: usize| {
+        if i.is_multiple_of(2) {
+            detect(c, &photo)
+        } else {
+            let request = c.request("POST", "/v1/collections/c/subjects").header("idempotency-key", format!("k{i}"));
+            request.json(&body(i))
+        }
+    };
+    let outcomes = killed_midway(&client, request, || cluster.gateway_mut(1).kill()).await;
+    println!("gateway killed: {}", Summary(&outcomes));
+    let (searches, writes): (Vec<_>, Vec<_>) = outcomes.iter().partition(|o| o.number % 2 == 0);
+    let failed: Vec<_> = searches.iter().filter(|o| !o.succeeded()).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    let refused: Vec<_> = writes.iter().filter(|o| !o.succeeded()).collect();
+    assert!(!refused.is_empty(), "the kill came too late to prove anything");
+    for outcome in &refused {
+        assert_eq!((outcome.status, outcome.code.as_str()), (503, "overloaded"), "{outcome:?}");
+    }
+    // A caller repeats what it was told to repeat, with the same key, until it is done; never twice.
+    for outcome in &refused {
+        let repeated = repeat(&client, outcome.number, &body(outcome.number)).await;
+        assert_eq!(repeated.status, 201, "{}", repeated.text());
+    }
+    let enrolled = client.subjects("c").await;
+    let expected: BTreeSet<String> = writes.iter().map(|o| format!("s{:02}", o.number)).collect();
+    assert_eq!(enrolled, expected);
+    let stats = client.get("/v1/collections/c/stats").await.ok();
+    assert_eq!(stats["faces"], expected.len(), "{stats}");
+    println!("{} writes were repeated under their keys", refused.len());
+}
+
+/// Repeats a write until its answer is final.
+async fn repeat(client: &Client, number: usize, body: &serde_json::Value) -> testkit::Answer {
+    let began = std::time::Instant::now();
+    loop {
+        let request = client.request("POST", "/v1/collections/c/subjects");
+        let answer = client.send(request.header("idempotency-key", format!("k{number}")).json(body)).await;
+        let again = answer.status == 503 || !answer.header("retry-after").is_empty();
+        if !again || began.elapsed() > RECOVERY {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}

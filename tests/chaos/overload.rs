@@ -1,0 +1,92 @@
+//! Three times as many requests as can be done: those that are taken on are answered in time, the others are refused at
+//! once, memory stays, and afterwards everything is as before.
+
+use std::time::{Duration, Instant};
+
+use testkit::{Client, Cluster, ClusterOptions, Person, Picture};
+
+use crate::load::{ALONE, Outcome, Summary, at_once, at_rate, quantile};
+
+/// A request's deadline.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// What a refusal may take.
+const REFUSAL: Duration = Duration::from_millis(500);
+/// Memory a process may gain under overload.
+const GROWTH: u64 = 96 << 20;
+
+fn request(client: &Client, photo: &bytes::Bytes) -> reqwest::RequestBuilder {
+    let request = client.request("POST", "/v1/embeddings").header("content-type", "image/png");
+    request.header("x-deadline-ms", DEADLINE.as_millis().to_string()).body(photo.clone())
+}
+
+/// Requests a second that are answered with so many at once.
+async fn capacity(client: &Client, photo: &bytes::Bytes, lasting: Duration) -> f64 {
+    let began = Instant::now();
+    let photo = photo.clone();
+    let enough = move |_| began.elapsed() > lasting;
+    let outcomes = at_once(client, 8, enough, move |c, _| request(c, &photo)).await;
+    assert!(outcomes.iter().all(Outcome::succeeded), "{}", Summary(&outcomes));
+    #[expect(clippy::cast_precision_loss, reason = "a count")]
+    let rate = outcomes.len() as f64 / began.elapsed().as_secs_f64();
+    rate
+}
+
+/// Resident bytes of every process.
+fn memory(cluster: &Cluster) -> Vec<(String, u64)> {
+    let of = |name: &str, i: usize, m: Option<testkit::Memory>| (format!("{name} {i}"), m.map_or(0, |m| m.resident));
+    let mut all: Vec<_> = cluster.gateways().enumerate().map(|(i, s)| of("gateway", i, s.memory())).collect();
+    all.extend(cluster.workers().enumerate().map(|(i, s)| of("worker", i, s.memory())));
+    all.push(of("redis", 0, cluster.redis().memory()));
+    all
+}
+
+async fn overloaded(lasting: Duration) {
+    let _alone = ALONE.lock().await;
+    let cluster = Cluster::start(ClusterOptions::default());
+    let client = cluster.client();
+    let photo = Picture::decode(&Person::Astronaut.photo()).resized(160, 160).png();
+    let before = capacity(&client, &photo, Duration::from_secs(3)).await;
+    // What the first overload takes stays with the allocator: the second must not take more.
+    drop(at_rate(&client, 3.0 * before, Duration::from_secs(2), |c, _| request(c, &photo)).await);
+    let at_first = memory(&cluster);
+    let outcomes = at_rate(&client, 3.0 * before, lasting, |c, _| request(c, &photo)).await;
+    let at_last = memory(&cluster);
+    let after = capacity(&client, &photo, Duration::from_secs(3)).await;
+
+    println!("{before:.0} requests a second; at three times that: {}", Summary(&outcomes));
+    println!("afterwards {after:.0} requests a second");
+    let (done, refused): (Vec<_>, Vec<_>) = outcomes.iter().partition(|o| o.succeeded());
+    for outcome in &refused {
+        let honest =
+            matches!((outcome.status, outcome.code.as_str()), (503, "overloaded") | (504, "deadline_exceeded"));
+        assert!(honest, "{outcome:?}");
+    }
+    let late = refused.iter().filter(|o| o.status == 504).count();
+    #[expect(clippy::cast_precision_loss, reason = "counts")]
+    let (goodput, late_share) =
+        (done.len() as f64 / lasting.as_secs_f64() / before, late as f64 / (done.len() + late).max(1) as f64);
+    println!("goodput {:.0} % of capacity, {:.2} % of those taken on were late", goodput * 100.0, late_share * 100.0);
+    let [accepted, refusal] =
+        [quantile(done.iter().copied(), 0.99), quantile(refused.iter().copied().filter(|o| o.status == 503), 0.99)];
+    for ((name, first), (_, last)) in at_first.iter().zip(&at_last) {
+        println!("{name}: {} MiB, then {} MiB", first >> 20, last >> 20);
+        assert!(*last < first + GROWTH, "{name} grew from {first} to {last} bytes");
+    }
+    assert!(accepted < DEADLINE, "p99 of what was answered: {accepted:?}");
+    assert!(late_share < 0.01, "{late} of those taken on were late");
+    assert!(refusal < REFUSAL, "p99 of a refusal: {refusal:?}");
+    assert!(goodput > 0.5, "only {goodput:.2} of the capacity did good");
+    assert!(after > 0.7 * before, "{before:.0} requests a second before, {after:.0} after");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn at_three_times_the_capacity_some_are_refused_at_once_and_the_rest_are_in_time() {
+    overloaded(Duration::from_secs(8)).await;
+}
+
+/// `cargo test -p visavis-tests --test chaos -- --ignored --nocapture a_minute_at_three_times`
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "over a minute"]
+async fn a_minute_at_three_times_the_capacity_changes_nothing() {
+    overloaded(Duration::from_secs(60)).await;
+}

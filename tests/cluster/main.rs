@@ -1,0 +1,27 @@
+//! The service as it is deployed: gateways and workers as processes of their own on one Redis, behind nginx.
+//! The long versions are ignored; each names its command.
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking; figures show with --nocapture"
+)]
+
+mod consistency;
+mod proxy;
+mod rolling;
+
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+/// Tests that measure or stop processes run one at a time: they would disturb each other.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// The decision on the only face searched, and the best candidate if there is one.
+#[track_caller]
+fn decision(answer: &Value) -> (&str, &str) {
+    let results = answer["results"].as_array().expect("results");
+    assert_eq!(results.len(), 1, "{answer}");
+    let best = results[0]["candidates"][0]["subject_id"].as_str().unwrap_or_default();
+    (results[0]["decision"].as_str().expect("a decision"), best)
+}
