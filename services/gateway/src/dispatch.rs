@@ -8,10 +8,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{CollectionId, ErrorCode, JobId, JobRecord, JobState, Lane, Problem, Timestamp};
+use domain::{ErrorCode, JobId, JobRecord, JobState, Lane, Timestamp};
 use queue::Replies;
 use tokio::time::{Instant, timeout_at};
-use wire::v1::{CatchUpRequest, Envelope, Reply, envelope::Request, reply::Outcome};
+use wire::v1::{Envelope, Reply, envelope::Request};
 
 use crate::{
     answers::{Answer, answer},
@@ -60,7 +60,7 @@ enum Begun {
 
 /// Somebody waits: the interactive lane, the request's own deadline, cancelled when the caller hangs up.
 async fn wait(app: &AppState, call: &Call, request: Request) -> Result<Reply> {
-    ready(app)?;
+    app.fleet.able().await?;
     let within = call.deadline.unwrap_or(app.config.times.deadline);
     let end = Instant::now() + within;
     let envelope = Envelope { reply_to: app.reply_to.clone(), ..envelope(call, &call.job, request, within) };
@@ -76,25 +76,6 @@ async fn wait(app: &AppState, call: &Call, request: Request) -> Result<Reply> {
         }
         Ok(None) => Err(ApiProblem::new(ErrorCode::Conflict, "a repetition of this request took its place")),
         Err(_) => Err(late(within)),
-    }
-}
-
-/// Refuses an erasure while no worker could confirm it.
-pub(crate) fn can_confirm_erasure(app: &AppState) -> Result<()> {
-    ready(app)
-}
-
-/// Waits until what was just erased from a collection is gone from its gallery too, snapshots included. To be called
-/// between the commit and the acknowledgement of an erasure.
-pub(crate) async fn confirm_erasure(app: &AppState, call: &Call, collection: &CollectionId) -> Result<()> {
-    let request = Request::CatchUp(CatchUpRequest { collection_id: collection.to_string() });
-    let reply = wait(app, call, request).await.map_err(|mut e| {
-        e.problem.detail = format!("erased from the store, but no worker has confirmed it: {}", e.problem.detail);
-        e
-    })?;
-    match reply.outcome {
-        Some(Outcome::Problem(p)) => Err(Problem::from(p).into()),
-        _ => Ok(()),
     }
 }
 
@@ -167,7 +148,8 @@ async fn submit_kept(app: &AppState, call: &Call, lane: Lane, envelope: &Envelop
     Err(problem)
 }
 
-fn envelope(call: &Call, job: &JobId, request: Request, within: Duration) -> Envelope {
+/// Everything but where the reply goes.
+pub(crate) fn envelope(call: &Call, job: &JobId, request: Request, within: Duration) -> Envelope {
     let now = Timestamp::now();
     Envelope {
         job_id: job.to_string(),
@@ -182,13 +164,8 @@ fn envelope(call: &Call, job: &JobId, request: Request, within: Duration) -> Env
     }
 }
 
-fn ready(app: &AppState) -> Result<()> {
-    app.system
-        .models_ready()
-        .map_err(|missing| ApiProblem::new(ErrorCode::ModelNotReady, missing).retry_after(Duration::from_secs(2)))
-}
-
-fn late(within: Duration) -> ApiProblem {
+/// No answer came.
+pub(crate) fn late(within: Duration) -> ApiProblem {
     let detail = format!("no answer within {} ms; x-deadline-ms sets another limit", within.as_millis());
     ApiProblem::new(ErrorCode::DeadlineExceeded, detail)
 }

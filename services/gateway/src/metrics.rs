@@ -15,6 +15,8 @@ pub(crate) struct Metrics {
     pub in_flight: IntGauge,
     /// Jobs being waited for.
     pub pending: IntGauge,
+    /// Workers that take jobs.
+    pub workers: IntGauge,
 }
 
 /// Upper edges in seconds, from a health check to the longest deadline.
@@ -34,12 +36,14 @@ impl Metrics {
             )?,
             in_flight: IntGauge::new("visavis_http_requests_in_flight", "Requests being worked on")?,
             pending: IntGauge::new("visavis_gateway_pending_jobs", "Jobs being waited for")?,
+            workers: IntGauge::new("visavis_workers", "Workers that take jobs, as this gateway sees them")?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
         registry.register(Box::new(metrics.stages.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
         registry.register(Box::new(metrics.pending.clone()))?;
+        registry.register(Box::new(metrics.workers.clone()))?;
         Ok(metrics)
     }
 

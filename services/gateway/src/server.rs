@@ -130,6 +130,7 @@ impl Gateway {
         let Self { listener, address, tls, app, router, replies } = self;
         let _follow = AbortOnDropHandle::new(tokio::spawn(tls::follow(app.config.tls.clone(), tls.clone())));
         let _replies = AbortOnDropHandle::new(tokio::spawn(take_replies(replies, app.pending.clone())));
+        let _fleet = AbortOnDropHandle::new(tokio::spawn(app.fleet.follow()));
         let handle = Handle::new();
         let drain = app.config.times.drain;
         let _stop = AbortOnDropHandle::new(tokio::spawn({

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     admission::Admission,
     config::GatewayConfig,
+    fleet::Fleet,
     metrics::Metrics,
     openapi::Rules,
     pending::Pending,
@@ -38,6 +39,7 @@ pub(crate) struct AppState {
     pub admission: Admission,
     pub metrics: Metrics,
     pub system: Arc<dyn SystemInfo>,
+    pub fleet: Arc<Fleet>,
     /// Which scope each operation needs, from the OpenAPI document.
     pub rules: Rules,
     /// The document itself, as served.
@@ -68,6 +70,7 @@ impl AppState {
             keys: ApiKeys::new(store.clone()),
             idempotency: Idempotency::new(store.clone()),
             admission: Admission::new(&config.limits),
+            fleet: Arc::new(Fleet::new(queue.clone(), system.clone(), metrics.workers.clone())),
             pending: Pending::default(),
             detached: TaskTracker::new(),
             draining: AtomicBool::new(false),

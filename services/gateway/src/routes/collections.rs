@@ -6,20 +6,19 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use domain::{
-    Collection, CollectionId, DecisionPolicy, ErrorCode, Metadata, Problem, Purpose, QualityGate, Retention, Timestamp,
-};
+use domain::{Collection, CollectionId, DecisionPolicy, Metadata, Problem, Purpose, QualityGate, Retention, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use store::Revision;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{created, patch::merge, tagged};
 use crate::{
     context::Call,
-    dispatch::{can_confirm_erasure, confirm_erasure},
+    erasure::confirmed,
     extract::{Ids, IfMatch, JsonBody, Page, PageQuery, Search},
-    problem::{ApiProblem, Result},
+    problem::Result,
     state::App,
 };
 
@@ -111,12 +110,9 @@ fn check(c: &Collection) -> Result<(), Problem> {
 /// Make a collection
 #[utoipa::path(post, path = "/v1/collections", tag = "Collections", security(("bearer" = ["subjects:write"])),
     request_body = NewCollection, responses((status = 201, body = Collection)),
-    extensions(("x-problems" = json!(["model_not_ready"]))))]
+    extensions(("x-problems" = json!(["model_not_ready", "queue_unavailable"]))))]
 async fn create(State(app): State<App>, call: Call, JsonBody(new): JsonBody<NewCollection>) -> Result<Response> {
-    let contract = app.system.contract().ok_or_else(|| {
-        let missing = app.system.models_ready().err();
-        ApiProblem::new(ErrorCode::ModelNotReady, missing.unwrap_or_else(|| "no embedding model is active".into()))
-    })?;
+    let contract = app.fleet.contract().await?;
     let now = Timestamp::now();
     let collection = Collection {
         id: new.id.unwrap_or_else(|| call.fresh(CollectionId::generate)),
@@ -199,21 +195,26 @@ async fn change(
 #[utoipa::path(delete, path = "/v1/collections/{collection}", tag = "Collections", security(("bearer" = ["erase"])),
     params(("collection" = CollectionId, Path), ("if-match" = Option<String>, Header, description = "Only if the entity tag is this one")),
     responses((status = 204, description = "Erased")),
-    extensions(("x-problems" = json!(["collection_not_found", "precondition_failed"]))))]
+    extensions(("x-problems" = json!(["collection_not_found", "precondition_failed", "queue_unavailable", "deadline_exceeded"]))))]
 async fn remove(
     State(app): State<App>,
     call: Call,
     Ids(id): Ids<CollectionId>,
     condition: IfMatch,
 ) -> Result<StatusCode> {
-    let version = match condition {
-        IfMatch::Any => None,
-        given => given.check(app.collection(&call.principal, &id).await?.version)?,
+    let tenant = &call.principal.tenant;
+    let erased = async {
+        // One that is not there is deleted all the same: that finishes a deletion which broke off.
+        let version = match (app.collections.get(tenant, &id).await?, &condition) {
+            (Some(found), _) => condition.check(found.version)?,
+            (None, IfMatch::Any) => None,
+            // Of one made this moment no caller has a tag; no record has this one.
+            (None, IfMatch::OneOf(_)) => Some(Revision(0)),
+        };
+        app.collections.delete(tenant, &id, version).await?;
+        Ok(StatusCode::NO_CONTENT)
     };
-    can_confirm_erasure(&app)?;
-    app.collections.delete(&call.principal.tenant, &id, version).await?;
-    confirm_erasure(&app, &call, &id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    confirmed(&app, &call, &id, erased.await).await
 }
 
 /// How much a collection holds

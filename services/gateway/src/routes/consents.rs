@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::created;
 use crate::{
     context::Call,
-    dispatch::{can_confirm_erasure, confirm_erasure},
+    erasure::confirmed,
     extract::{Ids, JsonBody, Page, Search, check_page, from_value},
     problem::{ApiProblem, Result},
     state::App,
@@ -144,12 +144,10 @@ async fn show(State(app): State<App>, call: Call, Ids(id): Ids<ConsentId>) -> Re
 /// purposes. Withdrawing twice changes nothing.
 #[utoipa::path(post, path = "/v1/consents/{consent}/withdraw", tag = "Consents", security(("bearer" = ["consents"])),
     params(("consent" = ConsentId, Path)), responses((status = 200, body = WithdrawAnswer)),
-    extensions(("x-problems" = json!(["consent_not_found"]))))]
+    extensions(("x-problems" = json!(["consent_not_found", "queue_unavailable", "deadline_exceeded"]))))]
 async fn withdraw(State(app): State<App>, call: Call, Ids(id): Ids<ConsentId>) -> Result<Json<WithdrawAnswer>> {
-    can_confirm_erasure(&app)?;
     let done = app.consents(&call.principal).withdraw(&id, Timestamp::now()).await?;
-    if done.faces_erased > 0 {
-        confirm_erasure(&app, &call, &done.consent.value.collection_id).await?;
-    }
+    // Also when no face went: an earlier request may have erased them and not seen it confirmed.
+    confirmed(&app, &call, &done.consent.value.collection_id, Ok(())).await?;
     Ok(Json(WithdrawAnswer { consent: done.consent.value.into(), faces_erased: done.faces_erased }))
 }

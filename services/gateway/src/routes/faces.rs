@@ -23,7 +23,8 @@ use super::{
 use crate::{
     answers::{Answer, EnrolAnswer},
     context::Call,
-    dispatch::{can_confirm_erasure, carry_out_as, confirm_erasure},
+    dispatch::carry_out_as,
+    erasure::confirmed,
     extract::{Ids, IfMatch, Images, Page, PageQuery, Parameters, Search},
     problem::{ApiProblem, Result},
     state::App,
@@ -138,7 +139,7 @@ async fn show(
     params(("collection" = CollectionId, Path), ("subject" = SubjectId, Path), ("face" = FaceId, Path),
         ("if-match" = Option<String>, Header, description = "Only if the entity tag is this one")),
     responses((status = 204, description = "Erased")),
-    extensions(("x-problems" = json!(["collection_not_found", "subject_not_found", "face_not_found", "erased", "precondition_failed"]))))]
+    extensions(("x-problems" = json!(["collection_not_found", "subject_not_found", "face_not_found", "erased", "precondition_failed", "queue_unavailable", "deadline_exceeded"]))))]
 async fn remove(
     State(app): State<App>,
     call: Call,
@@ -147,9 +148,10 @@ async fn remove(
 ) -> Result<StatusCode> {
     app.collection(&call.principal, &collection).await?;
     let subjects = app.subjects(&call.principal, &collection);
-    let found = face(&subjects, &id, &face_id).await?;
-    can_confirm_erasure(&app)?;
-    subjects.delete_face(&id, &face_id, condition.check(found.version)?).await?;
-    confirm_erasure(&app, &call, &collection).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let erased = async {
+        let found = face(&subjects, &id, &face_id).await?;
+        subjects.delete_face(&id, &face_id, condition.check(found.version)?).await?;
+        Ok(StatusCode::NO_CONTENT)
+    };
+    confirmed(&app, &call, &collection, erased.await).await
 }

@@ -32,11 +32,11 @@ struct Status {
 /// One thing that must hold.
 #[derive(Serialize, ToSchema)]
 struct Check {
-    /// `models`, `store`, `queue`, `draining`.
+    /// `store`, `queue`, `models`, `draining`.
     name: &'static str,
     /// Whether it holds.
     ok: bool,
-    /// What is missing.
+    /// What is missing; of the store also what an acknowledged write survives.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }
@@ -51,7 +51,7 @@ async fn livez() -> Json<Status> {
 
 /// Whether requests can be served
 ///
-/// Models are warm, store and queue are reachable, and no shutdown has begun.
+/// A worker is ready with its models, store and queue are reachable, and no shutdown has begun.
 #[utoipa::path(get, path = "/readyz", tag = "System", params(("verbose" = Option<String>, Query, description = "List every check")),
     responses((status = 200, body = Status)),
     extensions(("x-problems" = json!(["model_not_ready", "store_unavailable", "queue_unavailable", "overloaded"]))))]
@@ -66,11 +66,12 @@ async fn readyz(State(app): State<App>, uri: Uri) -> Result<Json<Status>> {
         Ok(answer) => answer.map_err(|e| e.to_string()),
         Err(_) => Err(late()),
     };
+    let models = app.fleet.able().await.map(drop).map_err(|e| e.problem.detail);
     let draining = if app.draining() { Err("the gateway is shutting down".to_owned()) } else { Ok(()) };
     let checks = [
-        ("models", ErrorCode::ModelNotReady, app.system.models_ready()),
         ("store", ErrorCode::StoreUnavailable, store),
         ("queue", ErrorCode::QueueUnavailable, queue),
+        ("models", ErrorCode::ModelNotReady, models),
         ("draining", ErrorCode::Overloaded, draining),
     ];
     let failed: Vec<(ErrorCode, FieldError)> = checks
@@ -86,7 +87,10 @@ async fn readyz(State(app): State<App>, uri: Uri) -> Result<Json<Status>> {
         return Err(Problem { code: *code, detail, errors }.into());
     }
     let verbose = uri.query().is_some_and(|q| q.split('&').any(|p| p.split('=').next() == Some("verbose")));
-    let listed = checks.into_iter().map(|(name, _, r)| Check { name, ok: r.is_ok(), detail: r.err() });
+    let listed = checks.into_iter().map(|(name, _, r)| {
+        let durability = (name == "store").then(|| app.system.durability());
+        Check { name, ok: r.is_ok(), detail: r.err().or(durability) }
+    });
     Ok(Json(Status { status: "ready", checks: if verbose { listed.collect() } else { Vec::new() } }))
 }
 

@@ -24,7 +24,8 @@ use super::{
 use crate::{
     answers::{Answer, EnrolAnswer},
     context::Call,
-    dispatch::{can_confirm_erasure, carry_out_as, confirm_erasure},
+    dispatch::carry_out_as,
+    erasure::confirmed,
     extract::{Ids, IfMatch, Images, JsonBody, Page, PageQuery, Parameters, Search},
     problem::{ApiProblem, Result},
     state::App,
@@ -200,12 +201,13 @@ async fn change(
 
 /// Delete a subject
 ///
-/// Erases the subject with faces, templates and consents. From then on it is not found by any search.
+/// Erases the subject with faces, templates and consents. From then on it is not found by any search, on any worker.
+/// Where not every worker could confirm that in time the answer says so; the request can be repeated.
 #[utoipa::path(delete, path = "/v1/collections/{collection}/subjects/{subject}", tag = "Subjects", security(("bearer" = ["erase"])),
     params(("collection" = CollectionId, Path), ("subject" = SubjectId, Path),
         ("if-match" = Option<String>, Header, description = "Only if the entity tag is this one")),
     responses((status = 204, description = "Erased")),
-    extensions(("x-problems" = json!(["collection_not_found", "subject_not_found", "erased", "precondition_failed"]))))]
+    extensions(("x-problems" = json!(["collection_not_found", "subject_not_found", "erased", "precondition_failed", "queue_unavailable", "deadline_exceeded"]))))]
 async fn remove(
     State(app): State<App>,
     call: Call,
@@ -214,9 +216,10 @@ async fn remove(
 ) -> Result<StatusCode> {
     app.collection(&call.principal, &collection).await?;
     let subjects = app.subjects(&call.principal, &collection);
-    let found = find(&subjects, &id).await?;
-    can_confirm_erasure(&app)?;
-    subjects.delete_subject(&id, condition.check(found.version)?, Timestamp::now()).await?;
-    confirm_erasure(&app, &call, &collection).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let erased = async {
+        let found = find(&subjects, &id).await?;
+        subjects.delete_subject(&id, condition.check(found.version)?, Timestamp::now()).await?;
+        Ok(StatusCode::NO_CONTENT)
+    };
+    confirmed(&app, &call, &collection, erased.await).await
 }

@@ -9,9 +9,7 @@ use std::{
 };
 
 use domain::ContractId;
-use gateway::{
-    AdminKey, Gateway, GatewayConfig, GatewayDeps, GatewayError, SystemInfo, SystemSnapshot, ensure_admin_key,
-};
+use gateway::{AdminKey, Gateway, GatewayConfig, GatewayDeps, GatewayError, SystemInfo, ensure_admin_key};
 use parking_lot::Mutex;
 use queue::{MemoryOptions, Queue};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
@@ -20,7 +18,7 @@ use store::{RedbStore, Store};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{fragile::Fragile, worker::Worker};
+use crate::{fragile::Fragile, presence::Presence, worker::Worker};
 
 /// Gateway, stand-in worker, store on disk, client with the admin key.
 pub struct App {
@@ -32,7 +30,10 @@ pub struct App {
     pub queue: Queue,
     pub registry: prometheus::Registry,
     pub system: Arc<FakeSystem>,
+    /// Takes jobs.
     pub worker: Option<Worker>,
+    /// What tells the gateway of it.
+    pub presence: Presence,
     pub shutdown: CancellationToken,
     pub serving: JoinHandle<Result<(), GatewayError>>,
     pub config: GatewayConfig,
@@ -40,23 +41,27 @@ pub struct App {
     _dir: tempfile::TempDir,
 }
 
-/// The process around the gateway: whether models are ready, and whether asking for the snapshot panics.
-pub struct FakeSystem(pub Mutex<Result<(), String>>, pub AtomicBool);
+/// The process around the gateway: what it waits for, and whether asking for its roles panics.
+#[derive(Default)]
+pub struct FakeSystem(pub Mutex<Option<String>>, pub AtomicBool);
 
 pub fn contract() -> ContractId {
     ContractId::derive(&[7; 32], "rgb", "arcface-112")
 }
 
 impl SystemInfo for FakeSystem {
-    fn snapshot(&self) -> SystemSnapshot {
+    fn roles(&self) -> Vec<String> {
         assert!(!self.1.load(Ordering::SeqCst), "asked to panic");
-        SystemSnapshot { roles: vec!["gateway".into()], model_version: "fake-1".into(), ..SystemSnapshot::default() }
+        vec!["gateway".into()]
     }
-    fn models_ready(&self) -> Result<(), String> {
+    fn waiting_for(&self) -> Option<String> {
         self.0.lock().clone()
     }
-    fn contract(&self) -> Option<ContractId> {
-        Some(contract())
+    fn durability(&self) -> String {
+        "flushed to disk".into()
+    }
+    fn queue_engine(&self) -> String {
+        "memory".into()
     }
 }
 
@@ -76,13 +81,14 @@ impl App {
         adjust(&mut config);
         let AdminKey::Made(key) = ensure_admin_key(store.clone(), None).await.unwrap() else { panic!("no key made") };
         let registry = prometheus::Registry::new();
-        let system = Arc::new(FakeSystem(Mutex::new(Ok(())), AtomicBool::new(false)));
+        let system = Arc::new(FakeSystem::default());
         let deps = GatewayDeps {
             store: store.clone(),
             queue: queue.clone(),
             registry: registry.clone(),
             system: system.clone(),
         };
+        let presence = Presence::announce(&queue, &store, "stand-in").await;
         let gateway = Gateway::bind(config.clone(), deps).await.unwrap();
         let base = format!("https://localhost:{}", gateway.address().port());
         let shutdown = CancellationToken::new();
@@ -98,6 +104,7 @@ impl App {
             registry,
             system,
             worker,
+            presence,
             shutdown,
             serving,
             config,

@@ -8,21 +8,32 @@ use queue::ConsumerOptions;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::app::{App, answer, client, image};
+use crate::{
+    app::{App, answer, client, image},
+    presence::Presence,
+};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readiness_follows_the_models_and_liveness_does_not() {
-    let app = App::start().await;
+async fn readiness_follows_the_workers_and_liveness_does_not() {
+    let mut app = App::start().await;
     assert_eq!(app.get("/readyz").await.expect(200), json!({"status": "ready"}));
     let verbose = app.get("/readyz?verbose").await.expect(200);
     let names: Vec<_> = verbose["checks"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["models", "store", "queue", "draining"]);
-    *app.system.0.lock() = Err("the embedder is being warmed".into());
+    assert_eq!(names, ["store", "queue", "models", "draining"]);
+    assert_eq!(verbose["checks"][0]["detail"], "flushed to disk");
+    app.presence.leave().await;
+    while app.get("/readyz").await.status == 200 {}
     let not_yet = app.get("/readyz").await;
-    not_yet.problem(503, "model_not_ready", "being warmed");
+    not_yet.problem(503, "model_not_ready", "no worker is ready");
     assert!(!not_yet.header("retry-after").is_empty());
+    *app.system.0.lock() = Some("the embedder is being warmed".into());
     app.post("/v1/detect", json!({"image": image("face")})).await.problem(503, "model_not_ready", "being warmed");
+    let new = json!({"id": "staff", "purposes": ["a"]});
+    app.post("/v1/collections", new).await.problem(503, "model_not_ready", "being warmed");
     assert_eq!(app.get("/livez").await.status, 200);
+    app.presence = Presence::announce(&app.queue, &app.store, "another").await;
+    while app.get("/readyz").await.status != 200 {}
+    app.post("/v1/detect", json!({"image": image("face")})).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,6 +66,9 @@ async fn system_tells_roles_models_and_lanes() {
         (&got["roles"], &got["model_version"], &got["ready"]),
         (&json!(["gateway"]), &json!("fake-1"), &json!(true))
     );
+    assert_eq!((&got["workers"], &got["workers_ready"], &got["store_engine"]), (&json!(1), &json!(1), &json!("redb")));
+    let detector = json!({"role": "detector", "id": "fake-detector", "provider": "cpu"});
+    assert_eq!((&got["models"], &got["model_versions"]), (&json!([detector]), &json!(["fake-1"])));
     assert_eq!(got["lanes"][0], json!({"lane": "interactive", "waiting": 0, "in_flight": 0, "oldest_ms": 0}));
 }
 

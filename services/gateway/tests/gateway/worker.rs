@@ -128,7 +128,7 @@ fn embedding() -> v1::Embedding {
     v1::Embedding { contract: contract().to_string(), values: vec![0.6, 0.8] }
 }
 
-async fn outcome(store: &Arc<dyn Store>, e: &Envelope) -> Result<reply::Outcome, Problem> {
+pub async fn outcome(store: &Arc<dyn Store>, e: &Envelope) -> Result<reply::Outcome, Problem> {
     let request = e.request.clone().unwrap();
     Ok(match request {
         Request::Detect(r) => {
