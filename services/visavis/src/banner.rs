@@ -48,6 +48,21 @@ impl Banner {
         text
     }
 
+    /// The text of a process that is only a gateway.
+    pub fn role_text(&self, role: &str) -> String {
+        let mut text = format!("\n{role} is ready at {}\n\n", url("https", self.address));
+        let rows = [
+            ("admin key", self.key_file.display().to_string()),
+            ("certificate", self.cert.display().to_string()),
+            ("metrics", format!("{}/metrics", url("http", self.admin))),
+        ];
+        for (name, value) in rows {
+            let _ = writeln!(text, "  {name:14} {value}");
+        }
+        text.push_str("\nCtrl-C stops.\n");
+        text
+    }
+
     /// The three lines.
     fn lines(&self, url: &str) -> [String; 3] {
         let curl = format!(
@@ -69,6 +84,11 @@ impl Banner {
             format!("{curl} -F image=@{photo} {url}/v1/collections/{collection}/identify"),
         ]
     }
+}
+
+/// The text of a process that is only a worker.
+pub fn worker_text(admin: SocketAddr) -> String {
+    format!("\nWorker is ready; metrics {}/metrics\n\nCtrl-C drains and stops.\n", url("http", admin))
 }
 
 /// An address that a client on this machine can use.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 use runtime::Setting;
 
+use crate::queue_command::LaneName;
 use crate::settings::Flags;
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
@@ -22,6 +23,15 @@ pub struct Cli {
 pub enum Command {
     /// Run every role in this process, with the embedded queue and store (the default)
     Up(UpArgs),
+    /// Serve HTTPS alone; models run in workers that share the queue and the store
+    Gateway(UpArgs),
+    /// Run models alone, for gateways that share the queue and the store
+    Worker(WorkerArgs),
+    /// Look at lanes and dead letters, try these again or drop them
+    Queue {
+        #[command(subcommand)]
+        command: QueueCommand,
+    },
     /// List, fetch or bring in models
     Models {
         #[command(subcommand)]
@@ -88,8 +98,113 @@ pub struct UpArgs {
     /// Address for metrics and probes, plain HTTP [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<String>,
+    /// Redis or Valkey that holds queue and store, shared by any number of processes
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
     #[command(flatten)]
     models: ModelArgs,
+}
+
+/// Flags of `worker`.
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// Redis or Valkey that holds queue and store, shared by any number of processes
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+    /// Folder for gallery snapshots, of this process alone [default: the user's data folder]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address for metrics and probes, plain HTTP [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<String>,
+    #[command(flatten)]
+    models: ModelArgs,
+}
+
+/// What to do with lanes and dead letters.
+#[derive(Debug, Subcommand)]
+pub enum QueueCommand {
+    /// Lanes with their depth, and their dead letters, newest first
+    Ls {
+        /// interactive, bulk or train; without it all of them
+        #[arg(long)]
+        lane: Option<LaneName>,
+        /// One JSON object for each dead letter
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        at: QueueArgs,
+    },
+    /// What is known of a dead letter
+    Show {
+        /// Its id, as `ls` shows it
+        id: String,
+        /// The lane it is of
+        #[arg(long)]
+        lane: Option<LaneName>,
+        #[command(flatten)]
+        at: QueueArgs,
+    },
+    /// Put a dead letter back on its lane, with fresh deliveries and as much time as it had
+    Retry {
+        /// Its id
+        #[arg(required_unless_present = "all")]
+        id: Option<String>,
+        /// Every dead letter
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+        /// The lane it is of
+        #[arg(long)]
+        lane: Option<LaneName>,
+        #[command(flatten)]
+        at: QueueArgs,
+    },
+    /// Forget a dead letter
+    Drop {
+        /// Its id
+        #[arg(required_unless_present = "all")]
+        id: Option<String>,
+        /// Every dead letter
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+        /// The lane it is of
+        #[arg(long)]
+        lane: Option<LaneName>,
+        #[command(flatten)]
+        at: QueueArgs,
+    },
+}
+
+/// Where the queue is.
+#[derive(Debug, Args)]
+pub struct QueueArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Redis or Valkey that holds the queue
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+}
+
+impl QueueCommand {
+    /// As the topmost layer of the configuration.
+    pub fn settings(&self) -> Flags {
+        let (Self::Ls { at, .. } | Self::Show { at, .. } | Self::Retry { at, .. } | Self::Drop { at, .. }) = self;
+        let mut flags = Flags { file: at.config.clone(), settings: Vec::new() };
+        flags.redis(at.redis.as_deref());
+        flags
+    }
+}
+
+impl WorkerArgs {
+    /// As the topmost layer of the configuration.
+    pub fn settings(&self) -> Flags {
+        let mut flags = self.models.settings();
+        flags.redis(self.redis.as_deref());
+        flags.set("--admin-listen", "admin.listen", self.admin_listen.clone());
+        flags.set("--data-dir", "store.data_dir", text(self.data_dir.as_deref()));
+        flags
+    }
 }
 
 /// Flags of every command that uses models.
@@ -144,6 +259,7 @@ impl UpArgs {
     /// As the topmost layer of the configuration.
     pub fn settings(&self) -> Flags {
         let mut flags = self.models.settings();
+        flags.redis(self.redis.as_deref());
         flags.set("--listen", "gateway.listen", self.listen.clone());
         flags.set("--admin-listen", "admin.listen", self.admin_listen.clone());
         flags.set("--data-dir", "store.data_dir", text(self.data_dir.as_deref()));
@@ -169,6 +285,15 @@ impl ModelArgs {
 impl Flags {
     fn set(&mut self, flag: &str, key: &str, value: Option<String>) {
         self.settings.extend(value.map(|v| Setting::new(format!("flag {flag}"), key, v)));
+    }
+
+    /// The server, and with it both engines.
+    fn redis(&mut self, url: Option<&str>) {
+        if let Some(url) = url {
+            for (key, value) in [("redis.url", url), ("store.engine", "redis"), ("queue.engine", "redis")] {
+                self.set("--redis", key, Some(value.to_owned()));
+            }
+        }
     }
 
     fn switch(&mut self, flag: &str, key: &str, on: bool) {

@@ -6,12 +6,15 @@ mod banner;
 mod cli;
 mod config_command;
 mod data_dir;
+mod engines;
 mod eval;
 mod failure;
 mod maintenance;
 mod models_command;
 mod output;
 mod progress;
+mod queue_command;
+mod roles;
 mod sample;
 mod settings;
 mod system;
@@ -25,6 +28,7 @@ use clap::Parser;
 
 use cli::{Cli, Command, ConfigCommand, EvalCommand, ModelsCommand};
 use failure::Failure;
+use roles::Roles;
 
 /// Every request takes and gives back megabytes of tensors. The system's allocator returns them to the kernel each
 /// time, which then has to clear the pages anew.
@@ -53,7 +57,10 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command.unwrap_or(Command::Up(cli.up)) {
-        Command::Up(args) => up::run(settings::load(&args.settings())?).await,
+        Command::Up(args) => up::run(settings::load(&args.settings())?, Roles::Up).await,
+        Command::Gateway(args) => up::run(settings::load(&args.settings())?, Roles::Gateway).await,
+        Command::Worker(args) => up::run(settings::load(&args.settings())?, Roles::Worker).await,
+        Command::Queue { command } => queue_command::run(&settings::load(&command.settings())?.config, &command).await,
         Command::Models { command } => match command {
             ModelsCommand::List(args) => models_command::list(&settings::load(&args.settings())?.config),
             ModelsCommand::Fetch { names, models } => {

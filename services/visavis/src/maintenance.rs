@@ -1,4 +1,5 @@
-//! What has to be done now and then: galleries nobody searches catch up with erasures, expired records go.
+//! What has to be done now and then: galleries nobody searches catch up with erasures, expired records go, and the
+//! probes learn whether queue and store are in reach.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -6,12 +7,18 @@ use std::time::Duration;
 
 use domain::Timestamp;
 use gallery::Galleries;
+use queue::Queue;
+use runtime::Condition;
 use store::Store;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Time between two rounds.
 const EVERY: Duration = Duration::from_secs(30);
+
+/// Time between two looks at queue and store, and how long a look may take.
+const LOOK: Duration = Duration::from_secs(1);
+const LOOK_LIMIT: Duration = Duration::from_secs(3);
 
 /// Runs a round every half minute until `stop`. A round that fails is logged; the next one tries again.
 pub async fn run(store: Arc<dyn Store>, galleries: Arc<Galleries>, stop: CancellationToken) -> Result<(), Infallible> {
@@ -28,4 +35,36 @@ pub async fn run(store: Arc<dyn Store>, galleries: Arc<Galleries>, stop: Cancell
         }
     }
     Ok(())
+}
+
+/// What a look is told to.
+pub struct Reach {
+    /// Whether the queue answers.
+    pub queue: Condition,
+    /// Whether the store answers.
+    pub store: Condition,
+}
+
+/// Looks at queue and store every second until `stop`.
+pub async fn watch(
+    queue: Queue,
+    store: Arc<dyn Store>,
+    reach: Reach,
+    stop: CancellationToken,
+) -> Result<(), Infallible> {
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while let Some(_tick) = stop.run_until_cancelled(looks.tick()).await {
+        tell(&reach.queue, timeout(LOOK_LIMIT, queue.check()).await);
+        tell(&reach.store, timeout(LOOK_LIMIT, store.check()).await);
+    }
+    Ok(())
+}
+
+fn tell<E: std::fmt::Display>(condition: &Condition, answer: Result<Result<(), E>, tokio::time::error::Elapsed>) {
+    match answer {
+        Ok(Ok(())) => condition.met(),
+        Ok(Err(error)) => condition.unmet(error.to_string()),
+        Err(_) => condition.unmet("no answer in time"),
+    }
 }

@@ -32,6 +32,12 @@ pub fn load(flags: &Flags) -> Result<Loaded, Failure> {
     Ok(config::load(&sources)?)
 }
 
+/// The image at which a worker is to abort: for tests of crashes, in builds with debug assertions alone.
+#[cfg(debug_assertions)]
+pub fn crash_on() -> Option<String> {
+    env::var("VISAVIS_TEST_CRASH_ON").ok()
+}
+
 /// Folders by the XDG base directory specification; `VISAVIS_CACHE_DIR` wins over it.
 fn platform(var: impl Fn(&str) -> Option<String>) -> Vec<Setting> {
     let below = |base: &str, home: &str, name: &str| {

@@ -1,91 +1,59 @@
-//! What the gateway may know of the process around it: roles, models, whether they are warm.
+//! What the gateway may know of the process around it: its roles, what it waits for, how it keeps its data.
 
-use std::sync::OnceLock;
-
-use domain::ContractId;
-use gateway::{ModelInfo, SystemInfo, SystemSnapshot};
-use models::{Manifest, ModelSet};
+use gateway::SystemInfo;
 use runtime::{Condition, Readiness};
+
+use crate::roles::Roles;
 
 /// Name of the condition that the models are loaded and warm.
 const MODELS: &str = "models";
 
 /// The process as the gateway sees it.
 pub struct Process {
+    roles: Roles,
     readiness: Readiness,
-    models: Condition,
-    provider: inference::Provider,
-    active: OnceLock<Active>,
-}
-
-struct Active {
-    models: Vec<ModelInfo>,
-    version: String,
-    contract: ContractId,
+    models: Option<Condition>,
+    durability: String,
+    queue_engine: &'static str,
 }
 
 impl Process {
-    /// A process whose models are not there yet.
-    pub fn new(readiness: Readiness, provider: inference::Provider) -> Self {
-        let models = readiness.condition(MODELS);
-        Self { readiness, models, provider, active: OnceLock::new() }
+    /// A process whose models are not there yet, if it is to have any.
+    pub fn new(roles: Roles, readiness: Readiness, durability: String, queue_engine: &'static str) -> Self {
+        let models = roles.worker().then(|| readiness.condition(MODELS));
+        Self { roles, readiness, models, durability, queue_engine }
     }
 
     /// Says what the models are waiting for.
     pub fn waiting(&self, what: &str) {
-        self.models.unmet(what);
-    }
-
-    /// Tells which models are in use; before they are warm.
-    pub fn loaded(&self, set: &ModelSet) {
-        let info = |role: &str, m: &Manifest| ModelInfo {
-            role: role.to_owned(),
-            id: m.name.clone(),
-            licence: Some(m.licence.clone()),
-            provider: self.provider.as_str().to_owned(),
-            contract: m.contract(),
-        };
-        let (detector, embedder) = (&set.detector.manifest, &set.embedder.manifest);
-        let active = Active {
-            models: vec![info("detector", detector), info("embedder", embedder)],
-            version: format!("{}+{}", detector.name, embedder.name),
-            contract: set.contract(),
-        };
-        // Only the first call counts; there is one per process.
-        let _ = self.active.set(active);
+        if let Some(models) = &self.models {
+            models.unmet(what);
+        }
     }
 
     /// The models are warm.
     pub fn warm(&self) {
-        self.models.met();
-    }
-
-    /// The models' names, as answers carry them.
-    pub fn model_version(&self) -> String {
-        self.active.get().map(|a| a.version.clone()).unwrap_or_default()
+        if let Some(models) = &self.models {
+            models.met();
+        }
     }
 }
 
 impl SystemInfo for Process {
-    fn snapshot(&self) -> SystemSnapshot {
-        SystemSnapshot {
-            roles: vec!["gateway".into(), "worker".into()],
-            model_version: self.model_version(),
-            models: self.active.get().map(|a| a.models.clone()).unwrap_or_default(),
-            store_engine: "redb".into(),
-            queue_engine: "memory".into(),
-        }
+    fn roles(&self) -> Vec<String> {
+        self.roles.names().iter().map(|&r| r.to_owned()).collect()
     }
 
-    fn models_ready(&self) -> Result<(), String> {
+    fn waiting_for(&self) -> Option<String> {
         let state = self.readiness.snapshot().conditions.into_iter().find(|c| c.name == MODELS);
-        match state.and_then(|c| c.reason) {
-            None => Ok(()),
-            Some(reason) => Err(reason),
-        }
+        state.and_then(|c| c.reason)
     }
 
-    fn contract(&self) -> Option<ContractId> {
-        self.active.get().map(|a| a.contract)
+    fn durability(&self) -> String {
+        self.durability.clone()
+    }
+
+    fn queue_engine(&self) -> String {
+        self.queue_engine.to_owned()
     }
 }

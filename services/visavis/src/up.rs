@@ -1,108 +1,167 @@
-//! `visavis up`: every role in one process, on the memory queue and the embedded store. Starts what answers first
-//! (probes, HTTPS), then what takes long (downloads, models), and stops in the order that loses nothing.
+//! `visavis up`, `gateway` and `worker`: the roles of a process. Starts what answers first (probes, HTTPS), then what
+//! takes long (downloads, models), and stops in the order that loses nothing.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use gallery::{Galleries, GalleryOptions};
 use gateway::{Gateway, GatewayDeps, GatewayError, ensure_admin_key};
 use prometheus::Registry;
-use queue::Queue;
 use runtime::admin::AdminServer;
+use runtime::config::{QueueEngine, StoreEngine};
 use runtime::{Config, Loaded, Readiness, Shutdown};
-use store::{RedbOptions, RedbStore, Store};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use worker::{Worker, WorkerDeps};
+use worker::{Worker, WorkerDeps, WorkerError};
 
 use crate::artefacts::{self, Shelf};
-use crate::banner::Banner;
+use crate::banner::{self, Banner};
 use crate::data_dir::DataDir;
+use crate::engines::{self, Engines};
 use crate::failure::Failure;
+use crate::maintenance::Reach;
 use crate::progress::Bars;
+use crate::roles::{Role, Roles, ended_early};
 use crate::system::Process;
 use crate::{data_dir, maintenance, output, sample, wiring};
 
 /// What the roles share.
 struct Core {
+    roles: Roles,
     config: Config,
     data: Arc<DataDir>,
     registry: Registry,
     readiness: Readiness,
     shutdown: Shutdown,
-    store: Arc<RedbStore>,
-    queue: Queue,
+    engines: Engines,
     galleries: Arc<Galleries>,
     process: Arc<Process>,
-}
-
-/// A role that runs, and the token that stops it.
-struct Role<E> {
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), E>>,
 }
 
 /// Runs until a signal, or until a role ends by itself.
 ///
 /// # Errors
 /// Whatever keeps a role from starting or going on.
-pub async fn run(loaded: Loaded) -> Result<(), Failure> {
+pub async fn run(loaded: Loaded, roles: Roles) -> Result<(), Failure> {
     runtime::telemetry::init(&loaded.config.telemetry)?;
-    let core = Core::open(loaded.config)?;
-    let admin = AdminServer::bind(core.config.admin.listen, core.registry.clone(), core.readiness.clone()).await?;
-    let key_file = core.key_file()?;
-    let store: Arc<dyn Store> = core.store.clone();
-    ensure_admin_key(store, Some(&key_file)).await?;
-    let gateway = core.bind_gateway().await?;
-    let banner = core.banner(gateway.address(), admin.local_addr(), key_file);
+    let config = loaded.config;
+    joined(&config, roles)?;
+    let data = Arc::new(DataDir::take(&config.store.data_dir)?);
+    let shutdown = Shutdown::on_signals(config.shutdown.grace())
+        .map_err(|e| Failure::Other(format!("signals cannot be handled: {e}")))?;
+    let (readiness, registry) = (Readiness::new(), Registry::new());
+    let reach = Reach { queue: readiness.condition("queue"), store: readiness.condition("store") };
+    let admin = AdminServer::bind(config.admin.listen, registry.clone(), readiness.clone()).await?;
+    let admin_address = admin.local_addr();
     let mut admin = Role::spawn(|stop| admin.serve(stop));
-    let mut gateway = Role::spawn(|stop| gateway.serve(stop));
 
-    let started = tokio::select! {
-        started = core.start_worker() => started.map(Some),
-        // A signal during a download: there is nothing to drain.
-        () = core.shutdown.begun() => Ok(None),
-        ended = &mut gateway.task => Err(ended_early("gateway", ended)),
-    };
-    let outcome = match started {
-        Ok(Some(worker)) => core.serve(worker, &mut gateway, banner).await,
+    let outcome = match engines::open(&config, &data, &shutdown, &reach.store).await {
+        Ok(Some(engines)) => {
+            let core = Core::new(roles, (config, data), (registry, readiness.clone(), shutdown), engines);
+            let (queue, store) = (core.engines.queue.clone(), core.engines.store.clone());
+            reach.queue.met();
+            reach.store.met();
+            let mut watch = Role::spawn(|stop| maintenance::watch(queue, store, reach, stop));
+            let outcome = core.run(admin_address).await;
+            watch.finish("watch").await;
+            outcome
+        }
+        // A signal while waiting for a server: there is nothing to drain.
         Ok(None) => Ok(()),
         Err(failure) => Err(failure),
     };
-    core.readiness.drain();
-    gateway.finish("gateway").await;
-    core.close().await;
+    readiness.drain();
     admin.finish("admin server").await;
     tracing::info!("stopped");
     outcome
 }
 
+/// A process that does not have every role must reach the others.
+fn joined(config: &Config, roles: Roles) -> Result<(), Failure> {
+    let alone = config.queue.engine == QueueEngine::Memory || config.store.engine == StoreEngine::Redb;
+    if roles == Roles::Up || !alone {
+        return Ok(());
+    }
+    let role = roles.names()[0];
+    let detail = format!("a {role} of its own shares queue and store with the others: name their server, --redis URL");
+    Err(Failure::Usage(detail))
+}
+
 impl Core {
-    /// Takes the data directory and opens the store.
-    fn open(config: Config) -> Result<Self, Failure> {
-        let data = Arc::new(DataDir::take(&config.store.data_dir)?);
-        let shutdown = Shutdown::on_signals(config.shutdown.grace())
-            .map_err(|e| Failure::Other(format!("signals cannot be handled: {e}")))?;
-        let readiness = Readiness::new();
-        let options = RedbOptions { cache_bytes: config.store.cache_bytes, ..RedbOptions::default() };
-        let store = Arc::new(RedbStore::open_with(&data.store(), options)?);
-        readiness.condition("store").met();
-        let queue = Queue::memory(wiring::queue(&config));
-        readiness.condition("queue").met();
+    fn new(
+        roles: Roles,
+        (config, data): (Config, Arc<DataDir>),
+        (registry, readiness, shutdown): (Registry, Readiness, Shutdown),
+        engines: Engines,
+    ) -> Self {
         let max_bytes = Some(config.gallery.max_bytes).filter(|b| *b > 0);
-        let galleries = Galleries::new(store.clone(), GalleryOptions { snapshots: Some(data.snapshots()), max_bytes });
-        let process = Process::new(readiness.clone(), wiring::worker(&config).provider);
-        Ok(Self {
-            data,
-            registry: Registry::new(),
-            readiness,
-            shutdown,
-            store,
-            queue,
-            galleries: Arc::new(galleries),
-            process: Arc::new(process),
-            config,
-        })
+        let options = GalleryOptions { snapshots: Some(data.snapshots()), max_bytes };
+        let galleries = Arc::new(Galleries::new(engines.store.clone(), options));
+        let queue_engine = match config.queue.engine {
+            QueueEngine::Memory => "memory",
+            QueueEngine::Redis => "redis",
+        };
+        let process = Process::new(roles, readiness.clone(), engines.durability.clone(), queue_engine);
+        Self { roles, config, data, registry, readiness, shutdown, engines, galleries, process: Arc::new(process) }
+    }
+
+    /// Starts the roles, serves, and drains them again: the gateway first, so that the worker has nothing new to do.
+    async fn run(&self, admin: SocketAddr) -> Result<(), Failure> {
+        let (mut gateway, mut banner) = (None, None);
+        if self.roles.gateway() {
+            let key_file = self.key_file()?;
+            ensure_admin_key(self.engines.store.clone(), Some(&key_file)).await?;
+            let bound = self.bind_gateway().await?;
+            banner = Some(self.banner(bound.address(), admin, key_file));
+            gateway = Some(Role::spawn(|stop| bound.serve(stop)));
+        }
+        let mut worker = None;
+        let outcome = tokio::select! {
+            served = self.serve(&mut worker, banner, admin) => served,
+            failure = ended_early::<GatewayError>(&mut gateway, "gateway") => Err(failure),
+        };
+        self.readiness.drain();
+        if let Some(gateway) = &mut gateway {
+            gateway.finish("gateway").await;
+        }
+        if let Some(worker) = &mut worker {
+            worker.finish("worker").await;
+        }
+        outcome
+    }
+
+    /// Loads what the worker needs, says where everything is, and waits for a signal or a role's end.
+    async fn serve(
+        &self,
+        running: &mut Option<Role<WorkerError>>,
+        banner: Option<Banner>,
+        admin: SocketAddr,
+    ) -> Result<(), Failure> {
+        let mut upkeep = None;
+        if self.roles.worker() {
+            let worker = tokio::select! {
+                worker = self.start_worker() => worker?,
+                // A signal during a download: there is nothing to drain.
+                () = self.shutdown.begun() => return Ok(()),
+            };
+            *running = Some(Role::spawn(|stop| async move { worker.run(stop).await.map(drop) }));
+            let (store, galleries) = (self.engines.store.clone(), self.galleries.clone());
+            upkeep = Some(Role::spawn(|stop| maintenance::run(store, galleries, stop)));
+            self.process.warm();
+        }
+        let text = match banner {
+            Some(banner) if self.roles == Roles::Up => self.complete(banner).await.text(),
+            Some(banner) => banner.role_text("Gateway"),
+            None => banner::worker_text(admin),
+        };
+        output::text(&text);
+        let outcome = tokio::select! {
+            () = self.shutdown.begun() => Ok(()),
+            failure = ended_early(running, "worker") => Err(failure),
+        };
+        if let Some(upkeep) = &mut upkeep {
+            upkeep.finish("maintenance").await;
+        }
+        outcome
     }
 
     /// The file of the admin key; holds the configured key where there is one.
@@ -118,8 +177,8 @@ impl Core {
 
     async fn bind_gateway(&self) -> Result<Gateway, Failure> {
         let deps = GatewayDeps {
-            store: self.store.clone(),
-            queue: self.queue.clone(),
+            store: self.engines.store.clone(),
+            queue: self.engines.queue.clone(),
             registry: self.registry.clone(),
             system: self.process.clone(),
         };
@@ -132,10 +191,9 @@ impl Core {
         let (models, provider) = (self.config.models.clone(), self.config.worker.provider);
         let artefacts = blocking(move || artefacts::prepare(&models, provider)).await??;
         self.process.waiting("warming the models");
-        self.process.loaded(&artefacts.models);
         let deps = WorkerDeps {
-            store: self.store.clone(),
-            queue: self.queue.clone(),
+            store: self.engines.store.clone(),
+            queue: self.engines.queue.clone(),
             models: artefacts.models,
             runtime: artefacts.runtime,
             galleries: self.galleries.clone(),
@@ -144,31 +202,13 @@ impl Core {
         Ok(Worker::start(wiring::worker(&self.config), deps).await?)
     }
 
-    /// Serves until a signal or a role's end, then drains the gateway first, so that the worker has nothing new to do.
-    async fn serve(&self, worker: Worker, gateway: &mut Role<GatewayError>, mut banner: Banner) -> Result<(), Failure> {
-        let mut worker = Role::spawn(|stop| async move { worker.run(stop).await.map(drop) });
-        let mut upkeep = Role::spawn(|stop| maintenance::run(self.store.clone(), self.galleries.clone(), stop));
-        self.process.warm();
-        banner.photo = self.photo().await;
-        banner.collection = sample::free_collection(self.store.clone()).await;
-        banner.models = self.process.model_version();
-        output::text(&banner.text());
-        let outcome = tokio::select! {
-            () = self.shutdown.begun() => Ok(()),
-            ended = &mut gateway.task => Err(ended_early("gateway", ended)),
-            ended = &mut worker.task => Err(ended_early("worker", ended)),
-        };
-        self.readiness.drain();
-        gateway.finish("gateway").await;
-        worker.finish("worker").await;
-        upkeep.finish("maintenance").await;
-        outcome
-    }
-
-    /// Saves what makes the next start quick. The store closes when its last holder lets go.
-    async fn close(&self) {
-        if let Err(error) = self.galleries.save_all().await {
-            tracing::warn!(%error, "gallery snapshots could not be saved; the next start reads the store instead");
+    /// The banner with what is known only now: the sample picture and a free name for a collection.
+    async fn complete(&self, banner: Banner) -> Banner {
+        Banner {
+            photo: self.photo().await,
+            collection: sample::free_collection(self.engines.store.clone()).await,
+            models: format!("{}+{}", self.config.models.detector, self.config.models.embedder),
+            ..banner
         }
     }
 
@@ -185,42 +225,10 @@ impl Core {
         }
     }
 
-    fn banner(&self, address: std::net::SocketAddr, admin: std::net::SocketAddr, key_file: PathBuf) -> Banner {
+    fn banner(&self, address: SocketAddr, admin: SocketAddr, key_file: PathBuf) -> Banner {
         let (cert, _) = wiring::certificate(&self.config, &self.data);
         Banner { address, admin, cert, key_file, models: String::new(), collection: String::new(), photo: None }
     }
-}
-
-impl<E: std::fmt::Display + Send + 'static> Role<E> {
-    fn spawn<F>(start: impl FnOnce(CancellationToken) -> F) -> Self
-    where
-        F: Future<Output = Result<(), E>> + Send + 'static,
-    {
-        let stop = CancellationToken::new();
-        Self { task: tokio::spawn(start(stop.clone())), stop }
-    }
-
-    /// Stops the role and waits for it. Each role bounds its own drain; a second signal ends the process.
-    async fn finish(&mut self, name: &str) {
-        self.stop.cancel();
-        if self.task.is_finished() {
-            return;
-        }
-        match (&mut self.task).await {
-            Ok(Ok(())) => tracing::debug!(role = name, "drained"),
-            Ok(Err(error)) => tracing::error!(role = name, %error, "ended with an error"),
-            Err(error) => tracing::error!(role = name, %error, "ended abnormally"),
-        }
-    }
-}
-
-/// A role that has ended although nobody stopped it.
-fn ended_early<E: std::fmt::Display>(role: &str, ended: Result<Result<(), E>, tokio::task::JoinError>) -> Failure {
-    Failure::Other(match ended {
-        Ok(Ok(())) => format!("the {role} stopped by itself"),
-        Ok(Err(error)) => format!("the {role} stopped: {error}"),
-        Err(error) => format!("the {role} ended abnormally: {error}"),
-    })
 }
 
 /// Runs blocking work off the async threads.

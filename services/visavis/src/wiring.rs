@@ -1,6 +1,7 @@
 //! From the sections of the configuration to the roles' own configurations. The names meet here and nowhere else.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use domain::ThresholdSpec;
 use gateway::{GatewayConfig, Limits, Times, TlsConfig};
@@ -73,6 +74,10 @@ pub fn worker(config: &Config) -> WorkerConfig {
         embed_batch: w.embed_batch,
         batch_delay: w.batch_delay(),
         verification: ThresholdSpec::fmr(w.verification_fmr),
+        lease: Duration::from_millis(w.lease_ms),
+        min_idle: Duration::from_millis(w.min_idle_ms),
+        #[cfg(debug_assertions)]
+        crash_on: crate::settings::crash_on(),
         drain_grace: config.shutdown.grace(),
         ..base
     }

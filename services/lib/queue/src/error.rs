@@ -22,6 +22,9 @@ pub enum QueueError {
     /// The engine cannot be reached.
     #[error("the queue is unavailable: {0}")]
     Unavailable(String),
+    /// The engine refuses this process: wrong credentials, missing permissions, an address that cannot be used.
+    #[error("the queue refuses this process: {0}")]
+    Refused(String),
     /// The delivery was taken over by another consumer meanwhile: this one's answer does not count.
     #[error("the delivery was taken over by another consumer")]
     Lost,
@@ -31,13 +34,19 @@ pub enum QueueError {
 }
 
 impl QueueError {
+    /// Whether trying again cannot help.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Options(_) | Self::TooLarge { .. })
+    }
+
     /// The code a caller of the service sees.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Overloaded { .. } => ErrorCode::Overloaded,
             Self::TooLarge { .. } => ErrorCode::PayloadTooLarge,
-            Self::Unavailable(_) => ErrorCode::QueueUnavailable,
+            Self::Unavailable(_) | Self::Refused(_) => ErrorCode::QueueUnavailable,
             Self::Lost | Self::Options(_) => ErrorCode::Internal,
         }
     }

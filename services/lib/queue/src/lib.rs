@@ -3,6 +3,7 @@
 
 mod consumer;
 mod delivery;
+mod description;
 mod engine;
 mod error;
 mod membership;
@@ -15,6 +16,7 @@ mod rejection;
 
 pub use consumer::Consumer;
 pub use delivery::Delivery;
+pub use description::{Description, describe};
 pub use engine::{Attempt, DeadLetter, Depth, Engine, Entry, EntryId, Limit, Member, Receipt, ReplyStream};
 pub use error::QueueError;
 pub use membership::Inbox;

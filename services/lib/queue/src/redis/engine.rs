@@ -72,7 +72,8 @@ impl RedisEngine {
 pub fn failed(error: LinkError, retry_after: Duration) -> QueueError {
     match error {
         LinkError::Full => QueueError::Overloaded { retry_after },
-        other => QueueError::Unavailable(other.to_string()),
+        LinkError::Refused(why) | LinkError::Address(why) => QueueError::Refused(why),
+        LinkError::Unavailable(why) => QueueError::Unavailable(why),
     }
 }
 

@@ -1,0 +1,159 @@
+//! Opens the queue and the store: inside this process, or on a server that processes share. A server that is away is
+//! waited for, so that everything may be started in any order; one that will not do is refused by name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::{Link, LinkOptions};
+use queue::{Queue, RedisEngine, RedisOptions};
+use runtime::config::{Erase, QueueEngine, RedisSection, StoreEngine};
+use runtime::{Condition, Config, Secret, Shutdown};
+use store::{EraseMode, RedbOptions, RedbStore, RedisStore, RedisStoreOptions, Store};
+
+use crate::data_dir::DataDir;
+use crate::failure::Failure;
+use crate::wiring;
+
+/// Pause between attempts to reach a server.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Queue and store, open.
+pub struct Engines {
+    /// Lanes and replies.
+    pub queue: Queue,
+    /// Records.
+    pub store: Arc<dyn Store>,
+    /// What an acknowledged write survives, for people.
+    pub durability: String,
+}
+
+/// Opens what the configuration names. Gives nothing when the process is told to stop while it waits for a server.
+///
+/// # Errors
+/// A store that cannot be opened, an address that cannot be read, a server that will not do.
+pub async fn open(
+    config: &Config,
+    data: &DataDir,
+    shutdown: &Shutdown,
+    waiting: &Condition,
+) -> Result<Option<Engines>, Failure> {
+    let Some(queue) = queue(config, shutdown, waiting).await? else { return Ok(None) };
+    let Some((store, durability)) = store(config, data, shutdown, waiting).await? else { return Ok(None) };
+    Ok(Some(Engines { queue, store, durability }))
+}
+
+/// The queue on the configured server, for tools.
+///
+/// # Errors
+/// No server named, or an address that cannot be read.
+pub fn shared_queue(config: &Config) -> Result<(Queue, RedisEngine), Failure> {
+    let url = config.redis.queue_url.as_ref().or(config.redis.url.as_ref());
+    let missing = || Failure::Usage("name the server of the queue: --redis URL, or redis.url".into());
+    let options = RedisOptions { lane_bytes: config.queue.lane_bytes, ..RedisOptions::default() };
+    let engine = RedisEngine::new(connect(&config.redis, url.ok_or_else(missing)?)?, options);
+    Ok((Queue::new(Arc::new(engine.clone())).lane_capacity(config.queue.lane_jobs), engine))
+}
+
+async fn queue(config: &Config, shutdown: &Shutdown, waiting: &Condition) -> Result<Option<Queue>, Failure> {
+    if config.queue.engine == QueueEngine::Memory {
+        return Ok(Some(Queue::memory(wiring::queue(config))));
+    }
+    let (queue, engine) = shared_queue(config)?;
+    loop {
+        match engine.check_server().await {
+            Ok(report) => {
+                for warning in &report.warnings {
+                    tracing::warn!(server = report.product, "{warning}");
+                }
+                if let Some(error) = report.errors.first() {
+                    return Err(Failure::Unavailable(format!("the queue's server will not do: {error}")));
+                }
+                tracing::info!(server = report.product, "the queue is in reach");
+                return Ok(Some(queue));
+            }
+            Err(error) if error.is_final() => return Err(Failure::Unavailable(format!("the queue: {error}"))),
+            Err(error) => {
+                tracing::warn!(%error, "waiting for the queue's server");
+                waiting.unmet(format!("waiting for the queue's server: {error}"));
+            }
+        }
+        if pause(shutdown).await.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+async fn store(
+    config: &Config,
+    data: &DataDir,
+    shutdown: &Shutdown,
+    waiting: &Condition,
+) -> Result<Option<(Arc<dyn Store>, String)>, Failure> {
+    if config.store.engine == StoreEngine::Redb {
+        let options = RedbOptions { cache_bytes: config.store.cache_bytes, ..RedbOptions::default() };
+        let store = RedbStore::open_with(&data.store(), options)?;
+        return Ok(Some((Arc::new(store), "redb, on disk before the acknowledgement".into())));
+    }
+    let missing = || Failure::Usage("name the server of the store: --redis URL, or redis.url".into());
+    let link = connect(&config.redis, config.redis.url.as_ref().ok_or_else(missing)?)?;
+    let options = RedisStoreOptions {
+        erase: match config.redis.erase {
+            Erase::Rewrite => EraseMode::Rewrite,
+            Erase::Logical => EraseMode::Logical,
+        },
+        allow_weak_durability: config.redis.allow_weak_durability,
+        wait_timeout: response_timeout(&config.redis) * 4 / 5,
+        ..RedisStoreOptions::default()
+    };
+    loop {
+        // Reached first by hand: a server that is away is waited for, one that will not do is not.
+        let reached = link.check_server().await;
+        match reached {
+            Ok(report) if !report.errors.is_empty() => {
+                let errors = report.errors.join("; ");
+                return Err(Failure::Unavailable(format!("the store's server will not do: {errors}")));
+            }
+            Ok(_) => {
+                let store = RedisStore::open(link.clone(), options).await?;
+                let durability = store.durability_detail();
+                tracing::info!(durability, "the store is in reach");
+                return Ok(Some((Arc::new(store), durability)));
+            }
+            Err(link::LinkError::Refused(why)) => {
+                return Err(Failure::Unavailable(format!("the store's server refuses this process: {why}")));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "waiting for the store's server");
+                waiting.unmet(format!("waiting for the store's server: {error}"));
+            }
+        }
+        if pause(shutdown).await.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+fn connect(section: &RedisSection, url: &Secret<String>) -> Result<Link, Failure> {
+    let options = LinkOptions {
+        prefix: section.prefix.clone(),
+        tls_ca: section.tls_ca_file.clone(),
+        tls_identity: section.tls_cert_file.clone().zip(section.tls_key_file.clone()),
+        connect_timeout: Duration::from_millis(section.connect_timeout_ms),
+        response_timeout: response_timeout(section),
+        connections: section.connections,
+        ..LinkOptions::new(url.expose().as_str())
+    };
+    Link::new(options).map_err(|e| Failure::Usage(e.to_string()))
+}
+
+const fn response_timeout(section: &RedisSection) -> Duration {
+    Duration::from_millis(section.response_timeout_ms)
+}
+
+/// Waits a moment; nothing when the process is told to stop meanwhile.
+async fn pause(shutdown: &Shutdown) -> Option<()> {
+    tokio::select! {
+        () = shutdown.begun() => None,
+        () = tokio::time::sleep(RETRY) => Some(()),
+    }
+}
