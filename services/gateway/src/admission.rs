@@ -1,62 +1,165 @@
-//! How much is taken on at once: a permit per request, a share of the memory for its body, and a look at the lane.
-//! What does not fit is refused at once, before its body is read.
+//! How much is taken on at once: a permit per request and a share of the memory for its body, fair between tenants; a
+//! look at the lane as last sampled; each key's own rate. What does not fit is refused at once, before its body is read.
+
+mod estimate;
+mod fair;
+mod rates;
+mod sampler;
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{ErrorCode, Lane};
-use queue::Queue;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use domain::{ErrorCode, KeyId, Principal, TenantId};
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
+pub(crate) use self::{rates::Allowance, sampler::sample};
+
+use self::{
+    estimate::WaitEstimate,
+    fair::{FairShare, Short},
+    rates::{KeyPermit, Rates},
+};
 use crate::{
     config::Limits,
+    metrics::Metrics,
     problem::{ApiProblem, Result},
 };
 
-/// Permits for requests and for kibibytes of their bodies.
+/// Permits for requests and for kibibytes of their bodies, the interactive lane as last seen, and the keys' rates.
 pub(crate) struct Admission {
-    requests: Arc<Semaphore>,
-    kib: Arc<Semaphore>,
+    held: Arc<Mutex<Held>>,
+    lane: Arc<Mutex<Lane>>,
     queue_depth: u64,
+    rates: Rates,
+    began: Instant,
+    metrics: Metrics,
+}
+
+struct Held {
+    requests: FairShare,
+    kib: FairShare,
+}
+
+/// The interactive lane.
+#[derive(Default)]
+struct Lane {
+    estimate: WaitEstimate,
+    /// The last look failed.
+    away: bool,
 }
 
 /// Held until the answer is made.
 pub(crate) struct Admitted {
-    _request: OwnedSemaphorePermit,
-    _kib: Option<OwnedSemaphorePermit>,
+    held: Arc<Mutex<Held>>,
+    tenant: TenantId,
+    kib: usize,
+    _key: Option<KeyPermit>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut held = self.held.lock();
+        held.requests.give(&self.tenant, 1);
+        held.kib.give(&self.tenant, self.kib);
+    }
+}
+
+/// A job that was promised a place on the interactive lane. Counts as on its way until it arrives or this is dropped.
+pub(crate) struct Place {
+    lane: Arc<Mutex<Lane>>,
+    arrived: Mutex<bool>,
+}
+
+impl Place {
+    /// The job is on the lane.
+    pub fn arrived(&self) {
+        if !std::mem::replace(&mut *self.arrived.lock(), true) {
+            self.lane.lock().estimate.arrived();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !*self.arrived.get_mut() {
+            self.lane.lock().estimate.gone();
+        }
+    }
 }
 
 impl Admission {
     /// Permits as `limits` says.
-    pub fn new(limits: &Limits) -> Self {
-        let kib = (limits.buffered_bytes / 1024).clamp(1, Semaphore::MAX_PERMITS);
+    pub fn new(limits: &Limits, metrics: Metrics) -> Self {
+        let held =
+            Held { requests: FairShare::new(limits.in_flight), kib: FairShare::new(limits.buffered_bytes / 1024) };
         Self {
-            requests: Arc::new(Semaphore::new(limits.in_flight.min(Semaphore::MAX_PERMITS))),
-            kib: Arc::new(Semaphore::new(kib)),
+            held: Arc::new(Mutex::new(held)),
+            lane: Arc::default(),
             queue_depth: limits.queue_depth,
+            rates: Rates::new(limits.key_rate, limits.key_in_flight),
+            began: Instant::now(),
+            metrics,
         }
     }
 
-    /// A permit for a request whose body takes up to `bytes`.
-    pub fn admit(&self, bytes: usize) -> Result<Admitted> {
-        let full = |what: &str| {
-            let detail = format!("{what}; the service takes no more at this moment");
-            ApiProblem::new(ErrorCode::Overloaded, detail).retry_after(Duration::from_secs(1))
-        };
-        let request = Arc::clone(&self.requests).try_acquire_owned().map_err(|_| full("too many requests at once"))?;
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        let kib = (kib > 0).then(|| Arc::clone(&self.kib).try_acquire_many_owned(kib)).transpose();
-        Ok(Admitted { _request: request, _kib: kib.map_err(|_| full("too many bytes are being received"))? })
+    /// A permit for a request of `who` whose body takes up to `bytes`.
+    pub fn admit(&self, who: &Principal, bytes: usize) -> Result<Admitted> {
+        let key = self.rates.permit(&who.key).inspect_err(|_| self.metrics.refused("key_in_flight"))?;
+        let (tenant, kib, now) = (who.tenant.clone(), bytes.div_ceil(1024), self.began.elapsed());
+        let mut held = self.held.lock();
+        held.requests.take(&tenant, 1, now).map_err(|short| match short {
+            Short::Full => self.full("permits", "too many requests at once"),
+            Short::Share => self.full("tenant_share", "too many requests of this tenant at once"),
+        })?;
+        if let Err(short) = held.kib.take(&tenant, kib, now) {
+            held.requests.give(&tenant, 1);
+            return Err(match short {
+                Short::Full => self.full("bytes", "too many bytes are being received"),
+                Short::Share => self.full("tenant_share", "too many bytes of this tenant are being received"),
+            });
+        }
+        drop(held);
+        Ok(Admitted { held: self.held.clone(), tenant, kib, _key: key })
     }
 
-    /// Whether the interactive lane has room.
-    pub async fn look(&self, queue: &Queue) -> Result<()> {
-        let depth = queue.depth(Lane::Interactive).await?;
-        if depth.waiting as u64 >= self.queue_depth {
-            let wait = depth.oldest_age.clamp(Duration::from_secs(1), Duration::from_secs(30));
-            let detail = format!("{} jobs are waiting", depth.waiting);
+    fn full(&self, reason: &str, what: &str) -> ApiProblem {
+        self.metrics.refused(reason);
+        let detail = format!("{what}; the service takes no more at this moment");
+        ApiProblem::new(ErrorCode::Overloaded, detail).retry_after(Duration::from_secs(1))
+    }
+
+    /// A place on the interactive lane for a job that must be answered within `within`, from the lane as last sampled.
+    /// Whether there is room when the job comes is the queue's last word.
+    pub fn place(&self, within: Duration) -> Result<Place> {
+        let mut lane = self.lane.lock();
+        if lane.away {
+            self.metrics.refused("queue_unavailable");
+            return Err(ApiProblem::new(ErrorCode::QueueUnavailable, "the queue cannot be used at present"));
+        }
+        let (least, most) = (Duration::from_secs(1), Duration::from_secs(30));
+        let waiting = lane.estimate.waiting();
+        if waiting >= self.queue_depth {
+            self.metrics.refused("queue_depth");
+            let wait = lane.estimate.wait().unwrap_or(least).clamp(least, most);
+            let detail = format!("{waiting} jobs are waiting");
             return Err(ApiProblem::new(ErrorCode::Overloaded, detail).retry_after(wait));
         }
-        Ok(())
+        lane.estimate.admit(within).map_err(|wait| {
+            self.metrics.refused("estimated_wait");
+            let detail = format!("{waiting} jobs are waiting, too many to be done within {} ms", within.as_millis());
+            ApiProblem::new(ErrorCode::Overloaded, detail).retry_after(wait.clamp(least, most))
+        })?;
+        drop(lane);
+        Ok(Place { lane: self.lane.clone(), arrived: Mutex::new(false) })
+    }
+
+    /// Takes one request from the key's allowance; `None` where keys have none.
+    pub async fn allowance(&self, queue: &queue::Queue, key: &KeyId) -> Option<Allowance> {
+        let allowance = self.rates.spend(queue, key).await;
+        if allowance.as_ref().is_some_and(|a| a.refusal().is_some()) {
+            self.metrics.refused("key_rate");
+        }
+        allowance
     }
 }
 
@@ -64,15 +167,52 @@ impl Admission {
 mod tests {
     use super::*;
 
+    fn admission(limits: &Limits) -> Admission {
+        Admission::new(limits, Metrics::new(&prometheus::Registry::new()).unwrap())
+    }
+
+    fn who(tenant: &str) -> Principal {
+        Principal {
+            key: KeyId::new("k").unwrap(),
+            tenant: TenantId::new(tenant).unwrap(),
+            scopes: std::iter::empty().collect(),
+        }
+    }
+
     #[test]
     fn requests_and_bytes_are_bounded_and_come_back() {
         let limits = Limits { in_flight: 2, buffered_bytes: 4096, ..Limits::default() };
-        let admission = Admission::new(&limits);
-        let first = admission.admit(4096).unwrap();
-        assert_eq!(admission.admit(1).err().unwrap().problem.code, ErrorCode::Overloaded);
-        let second = admission.admit(0).unwrap();
-        assert!(admission.admit(0).is_err());
+        let (admission, who) = (admission(&limits), who("a"));
+        let first = admission.admit(&who, 4096).unwrap();
+        assert_eq!(admission.admit(&who, 1).err().unwrap().problem.code, ErrorCode::Overloaded);
+        let second = admission.admit(&who, 0).unwrap();
+        assert!(admission.admit(&who, 0).is_err());
         drop((first, second));
-        assert!(admission.admit(1).is_ok());
+        assert!(admission.admit(&who, 1).is_ok());
+    }
+
+    #[test]
+    fn a_tenant_that_was_refused_gets_what_comes_free() {
+        let limits = Limits { in_flight: 4, ..Limits::default() };
+        let (admission, a, b) = (admission(&limits), who("a"), who("b"));
+        let mut held: Vec<Admitted> = (0..4).map(|_| admission.admit(&a, 0).unwrap()).collect();
+        assert!(admission.admit(&b, 0).is_err());
+        held.pop();
+        let refused = admission.admit(&a, 0).err().unwrap();
+        assert!(refused.problem.detail.contains("tenant"), "{refused:?}");
+        assert!(admission.admit(&b, 0).is_ok());
+    }
+
+    #[test]
+    fn a_place_given_up_is_free_again() {
+        let limits = Limits { queue_depth: 1, ..Limits::default() };
+        let (admission, within) = (admission(&limits), Duration::from_secs(1));
+        let place = admission.place(within).unwrap();
+        assert_eq!(admission.place(within).err().unwrap().problem.code, ErrorCode::Overloaded);
+        drop(place);
+        let place = admission.place(within).unwrap();
+        place.arrived();
+        drop(place);
+        assert!(admission.place(within).is_err(), "it is on the lane until a look says otherwise");
     }
 }

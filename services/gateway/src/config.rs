@@ -3,6 +3,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use queue::Rate;
+
 /// Settings of one gateway.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
@@ -49,6 +51,10 @@ pub struct Limits {
     pub buffered_bytes: usize,
     /// Jobs waiting on a lane above which new ones are refused.
     pub queue_depth: u64,
+    /// How often one API key may ask, over all gateways; no limit if absent.
+    pub key_rate: Option<Rate>,
+    /// Requests of one API key worked on at once by this gateway; no limit if absent.
+    pub key_in_flight: Option<usize>,
 }
 
 /// Time limits.
@@ -90,6 +96,8 @@ impl Default for Limits {
             in_flight: 512,
             buffered_bytes: 1 << 30,
             queue_depth: 1024,
+            key_rate: None,
+            key_in_flight: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a request brings beside its body: its id, its deadline, how long the caller wants to wait, its trace.
 //! Read once by the edge, handed to handlers as a [`Call`].
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::FromRequestParts,
@@ -9,7 +9,7 @@ use axum::{
 };
 use domain::{ErrorCode, JobId, Principal, Problem, RequestId};
 
-use crate::{config::Times, problem::ApiProblem, state::App};
+use crate::{admission::Place, config::Times, problem::ApiProblem, state::App};
 
 /// The request's name in answers and logs.
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -24,7 +24,7 @@ pub(crate) struct Prefer {
 }
 
 /// Everything about a request but its body and path.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Call {
     /// Its name.
     pub request_id: RequestId,
@@ -40,6 +40,8 @@ pub(crate) struct Call {
     pub job: JobId,
     /// The caller may repeat the request and must then find this job's effect: it is never cancelled.
     pub repeatable: bool,
+    /// The place on the interactive lane that admission promised.
+    pub place: Option<Arc<Place>>,
 }
 
 impl Call {
@@ -70,6 +72,7 @@ impl FromRequestParts<App> for Call {
             prefer: prefer(&parts.headers)?,
             traceparent: traceparent(&parts.headers),
             repeatable: hint.is_some(),
+            place: parts.extensions.get::<Arc<Place>>().cloned(),
             job: hint.unwrap_or_else(JobId::generate),
         })
     }
@@ -81,14 +84,16 @@ pub(crate) fn request_id(headers: &HeaderMap) -> RequestId {
     given.unwrap_or_else(RequestId::generate)
 }
 
-fn deadline(headers: &HeaderMap, times: &Times) -> Result<Option<Duration>, Problem> {
+/// The deadline the caller named, capped.
+pub(crate) fn deadline(headers: &HeaderMap, times: &Times) -> Result<Option<Duration>, Problem> {
     let Some(value) = headers.get("x-deadline-ms") else { return Ok(None) };
     let ms = value.to_str().ok().and_then(|s| s.trim().parse::<u64>().ok()).filter(|ms| *ms > 0);
     let ms = ms.ok_or_else(|| Problem::invalid("x-deadline-ms", "must be a whole number of milliseconds above 0"))?;
     Ok(Some(Duration::from_millis(ms).min(times.max_deadline)))
 }
 
-fn prefer(headers: &HeaderMap) -> Result<Prefer, Problem> {
+/// How the caller wants to be answered.
+pub(crate) fn prefer(headers: &HeaderMap) -> Result<Prefer, Problem> {
     let mut prefer = Prefer::default();
     let values = headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok());
     for item in values.flat_map(|v| v.split([',', ';'])) {

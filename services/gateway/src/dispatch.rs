@@ -10,7 +10,7 @@ use axum::{
 };
 use domain::{ErrorCode, JobId, JobRecord, JobState, Lane, Timestamp};
 use queue::Replies;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use wire::v1::{Envelope, Reply, envelope::Request};
 
 use crate::{
@@ -69,6 +69,7 @@ async fn wait(app: &AppState, call: &Call, request: Request) -> Result<Reply> {
     let mut waiting = app.pending.register(call.job.clone(), app.queue.clone(), !call.repeatable);
     let submitted = timeout_at(end, app.queue.submit(Lane::Interactive, &envelope)).await;
     submitted.map_err(|_| late(within))??;
+    arrived(call);
     match timeout_at(end, waiting.reply()).await {
         Ok(Some(reply)) => {
             app.metrics.stages(&reply);
@@ -97,12 +98,20 @@ async fn later(app: &AppState, call: &Call, request: Request, patience: Duration
     let _counted = Gauged::new(&app.metrics.pending);
     let mut waiting = app.pending.register(job.id.clone(), app.queue.clone(), false);
     submit_kept(app, call, lane, &envelope, &job).await?;
+    arrived(call);
     match timeout_at(Instant::now() + patience, waiting.reply()).await {
         Ok(Some(reply)) => {
             app.metrics.stages(&reply);
             Ok(Begun::Done(Box::new(reply)))
         }
         Ok(None) | Err(_) => Ok(Begun::Later(Box::new(job))),
+    }
+}
+
+/// The job is on the interactive lane: from now on it is seen there.
+fn arrived(call: &Call) {
+    if let Some(place) = &call.place {
+        place.arrived();
     }
 }
 
@@ -139,8 +148,12 @@ async fn record(app: &AppState, call: &Call, request: &Request) -> Result<JobRec
 
 /// Submits a job that has a record, and ends the record when that fails.
 async fn submit_kept(app: &AppState, call: &Call, lane: Lane, envelope: &Envelope, job: &JobRecord) -> Result<()> {
-    let Err(e) = app.queue.submit(lane, envelope).await else { return Ok(()) };
-    let problem = ApiProblem::from(e);
+    let within = call.deadline.unwrap_or(app.config.times.deadline);
+    let problem = match timeout(within, app.queue.submit(lane, envelope)).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(e)) => e.into(),
+        Err(_) => ApiProblem::new(ErrorCode::QueueUnavailable, "the queue does not answer at present"),
+    };
     let jobs = app.jobs(&call.principal.tenant);
     if let Err(e) = jobs.finish(&job.id, Err(problem.problem.clone()), Timestamp::now()).await {
         tracing::warn!(job = %job.id, error = %e, "the record of a job that was not queued stays open");

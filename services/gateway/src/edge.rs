@@ -4,7 +4,11 @@
 mod body;
 mod idempotency;
 
-use std::{panic::AssertUnwindSafe, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -12,15 +16,16 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use domain::{ErrorCode, KeyId, RequestId, Timestamp};
+use domain::{ErrorCode, KeyId, Principal, RequestId, Timestamp};
 use futures::FutureExt;
 
 pub(crate) use idempotency::{StoredAs, Unstorable};
 
 use self::body::Incoming;
 use crate::{
+    admission::Allowance,
     auth,
-    context::{REQUEST_ID, request_id},
+    context::{REQUEST_ID, deadline, prefer, request_id},
     metrics::Gauged,
     openapi::Rule,
     problem::{self, ApiProblem, Result},
@@ -34,14 +39,27 @@ pub(crate) async fn edge(State(app): State<App>, mut request: Request, next: Nex
     request.extensions_mut().insert(seen.request_id.clone());
     let body = Incoming::take(&mut request);
     let rule = app.rules.find(&seen.route, &seen.method);
-    let (key, answer) = match authorise(&app, rule, &mut request).await {
+    let (key, allowance, answer) = match authorise(&app, rule, &mut request).await {
         Ok(key) => {
-            let handled = AssertUnwindSafe(through(&app, rule, (request, body), next)).catch_unwind().await;
-            (key, handled.unwrap_or_else(|_| Err(defect())))
+            let allowance = match &key {
+                Some(key) => app.admission.allowance(&app.queue, key).await,
+                None => None,
+            };
+            let answer = match allowance.as_ref().and_then(Allowance::refusal) {
+                Some(refusal) => Err(refusal),
+                None => {
+                    let handled = AssertUnwindSafe(through(&app, rule, (request, body), next)).catch_unwind().await;
+                    handled.unwrap_or_else(|_| Err(defect()))
+                }
+            };
+            (key, allowance, answer)
         }
-        Err(refusal) => (None, Err(refusal)),
+        Err(refusal) => (None, None, Err(refusal)),
     };
-    let response = answer.unwrap_or_else(IntoResponse::into_response);
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    if let Some(allowance) = allowance {
+        allowance.write(response.headers_mut());
+    }
     seen.finish(&app, key.as_ref(), response)
 }
 
@@ -67,13 +85,13 @@ async fn through(
     next: Next,
 ) -> Result<Response> {
     let Some(rule) = rule else { return unruled(app, request, next).await };
-    if rule.scope.is_none() {
-        return Ok(next.run(request).await);
-    }
+    // Whoever got past a scope is known.
+    let Some(who) = request.extensions().get::<Principal>() else { return Ok(next.run(request).await) };
     let limit = if rule.takes_images { app.config.limits.request_bytes } else { app.config.limits.json_bytes };
-    let admitted = app.admission.admit(incoming.expected(request.headers(), limit)?)?;
-    if rule.takes_images {
-        app.admission.look(&app.queue).await?;
+    let admitted = app.admission.admit(who, incoming.expected(request.headers(), limit)?)?;
+    if let Some(within) = interactive(app, rule, &request)? {
+        let place = Arc::new(app.admission.place(within)?);
+        request.extensions_mut().insert(place);
     }
     *request.body_mut() = incoming.read(limit, app.config.times.body).await?.into();
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -81,6 +99,21 @@ async fn through(
         return Ok(next.run(request).await);
     }
     idempotency::around(app, request, next, admitted).await
+}
+
+/// How soon the job that comes of this request must be done, if it goes to the interactive lane.
+fn interactive(app: &App, rule: &Rule, request: &Request) -> Result<Option<Duration>> {
+    if !rule.takes_images {
+        return Ok(None);
+    }
+    let times = &app.config.times;
+    let (prefer, deadline) = (prefer(request.headers())?, deadline(request.headers(), times)?);
+    Ok(match (prefer.respond_async, prefer.wait) {
+        (false, None) => Some(deadline.unwrap_or(times.deadline)),
+        // Not waited for to the end: only the lane's depth counts.
+        (_, Some(wait)) if !wait.is_zero() => Some(times.job_deadline),
+        _ => None,
+    })
 }
 
 /// No operation: the path is unknown, or known with other methods.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use wire::v1::Reply;
 
 /// Counters, histograms and gauges of the gateway.
@@ -11,12 +11,19 @@ pub(crate) struct Metrics {
     requests: IntCounterVec,
     seconds: HistogramVec,
     stages: HistogramVec,
+    refusals: IntCounterVec,
     /// Requests being worked on.
     pub in_flight: IntGauge,
     /// Jobs being waited for.
     pub pending: IntGauge,
     /// Workers that take jobs.
     pub workers: IntGauge,
+    /// Jobs nobody has taken, by lane.
+    pub queue_depth: IntGaugeVec,
+    /// Jobs being worked on, by lane.
+    pub queue_in_flight: IntGaugeVec,
+    /// How long the oldest job has waited, by lane.
+    pub queue_oldest: GaugeVec,
 }
 
 /// Upper edges in seconds, from a health check to the longest deadline.
@@ -37,6 +44,16 @@ impl Metrics {
             in_flight: IntGauge::new("visavis_http_requests_in_flight", "Requests being worked on")?,
             pending: IntGauge::new("visavis_gateway_pending_jobs", "Jobs being waited for")?,
             workers: IntGauge::new("visavis_workers", "Workers that take jobs, as this gateway sees them")?,
+            refusals: IntCounterVec::new(
+                Opts::new("visavis_requests_refused_total", "Requests refused before their body was read"),
+                &["reason"],
+            )?,
+            queue_depth: IntGaugeVec::new(Opts::new("visavis_queue_depth", "Jobs nobody has taken"), &["lane"])?,
+            queue_in_flight: IntGaugeVec::new(Opts::new("visavis_queue_in_flight", "Jobs being worked on"), &["lane"])?,
+            queue_oldest: GaugeVec::new(
+                Opts::new("visavis_queue_oldest_age_seconds", "How long the oldest job has waited"),
+                &["lane"],
+            )?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
@@ -44,6 +61,10 @@ impl Metrics {
         registry.register(Box::new(metrics.in_flight.clone()))?;
         registry.register(Box::new(metrics.pending.clone()))?;
         registry.register(Box::new(metrics.workers.clone()))?;
+        registry.register(Box::new(metrics.refusals.clone()))?;
+        registry.register(Box::new(metrics.queue_depth.clone()))?;
+        registry.register(Box::new(metrics.queue_in_flight.clone()))?;
+        registry.register(Box::new(metrics.queue_oldest.clone()))?;
         Ok(metrics)
     }
 
@@ -62,6 +83,11 @@ impl Metrics {
         };
         self.requests.with_label_values(&[route, method, class]).inc();
         self.seconds.with_label_values(&[route, method, class]).observe(took.as_secs_f64());
+    }
+
+    /// One refused request. `reason` is one of a few fixed words.
+    pub fn refused(&self, reason: &str) {
+        self.refusals.with_label_values(&[reason]).inc();
     }
 
     /// The stages of one reply.

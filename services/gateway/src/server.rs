@@ -15,6 +15,7 @@ use store::{Pepper, Store, StoreError};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
+    admission,
     config::GatewayConfig,
     dispatch::take_replies,
     edge,
@@ -130,6 +131,7 @@ impl Gateway {
         let Self { listener, address, tls, app, router, replies } = self;
         let _follow = AbortOnDropHandle::new(tokio::spawn(tls::follow(app.config.tls.clone(), tls.clone())));
         let _replies = AbortOnDropHandle::new(tokio::spawn(take_replies(replies, app.pending.clone())));
+        let _lanes = AbortOnDropHandle::new(tokio::spawn(admission::sample(app.clone())));
         let _fleet = AbortOnDropHandle::new(tokio::spawn(app.fleet.follow()));
         let handle = Handle::new();
         let drain = app.config.times.drain;

@@ -69,7 +69,7 @@ impl AppState {
             collections: Collections::new(store.clone()),
             keys: ApiKeys::new(store.clone()),
             idempotency: Idempotency::new(store.clone()),
-            admission: Admission::new(&config.limits),
+            admission: Admission::new(&config.limits, metrics.clone()),
             fleet: Arc::new(Fleet::new(queue.clone(), system.clone(), metrics.workers.clone())),
             pending: Pending::default(),
             detached: TaskTracker::new(),

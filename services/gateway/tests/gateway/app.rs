@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -11,14 +11,14 @@ use std::{
 use domain::ContractId;
 use gateway::{AdminKey, Gateway, GatewayConfig, GatewayDeps, GatewayError, SystemInfo, ensure_admin_key};
 use parking_lot::Mutex;
-use queue::{MemoryOptions, Queue};
+use queue::{MemoryEngine, MemoryOptions, Queue};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use store::{RedbStore, Store};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{fragile::Fragile, presence::Presence, worker::Worker};
+use crate::{fragile::Fragile, presence::Presence, unplugged::Unplugged, worker::Worker};
 
 /// Gateway, stand-in worker, store on disk, client with the admin key.
 pub struct App {
@@ -27,6 +27,10 @@ pub struct App {
     pub store: Arc<dyn Store>,
     /// Set: the store cannot be reached.
     pub store_away: Arc<AtomicBool>,
+    /// How the queue is reached.
+    pub plug: Arc<AtomicU8>,
+    /// Jobs cancelled so far.
+    pub cancelled: Arc<AtomicUsize>,
     pub queue: Queue,
     pub registry: prometheus::Registry,
     pub system: Arc<FakeSystem>,
@@ -75,7 +79,9 @@ impl App {
         let redb = RedbStore::open(&dir.path().join("store.redb")).unwrap();
         let away = Arc::new(AtomicBool::new(false));
         let store: Arc<dyn Store> = Arc::new(Fragile { inner: redb, away: away.clone() });
-        let queue = Queue::memory(MemoryOptions::default());
+        let (plug, cancelled) = (Arc::new(AtomicU8::default()), Arc::new(AtomicUsize::default()));
+        let inner = MemoryEngine::new(MemoryOptions::default());
+        let queue = Queue::new(Arc::new(Unplugged { inner, plug: plug.clone(), cancelled: cancelled.clone() }));
         let tls = dir.path().join("tls");
         let mut config = GatewayConfig::new(([127, 0, 0, 1], 0).into(), tls.join("cert.pem"), tls.join("key.pem"));
         adjust(&mut config);
@@ -100,6 +106,8 @@ impl App {
             key,
             store,
             store_away: away,
+            plug,
+            cancelled,
             queue,
             registry,
             system,

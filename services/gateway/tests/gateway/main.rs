@@ -5,6 +5,7 @@
 extern crate visavis_gateway as gateway;
 
 mod access;
+mod admission;
 mod app;
 mod contract;
 mod conventions;
@@ -13,8 +14,10 @@ mod fragile;
 mod idempotency;
 mod images;
 mod jobs;
+mod outage;
 mod presence;
 mod recognise;
 mod resources;
 mod serving;
+mod unplugged;
 mod worker;
