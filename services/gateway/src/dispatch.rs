@@ -167,7 +167,8 @@ async fn submit_kept(app: &AppState, call: &Call, lane: Lane, envelope: &Envelop
     Err(problem)
 }
 
-fn envelope(call: &Call, job: &JobId, request: Request, within: Duration) -> Envelope {
+/// What travels with every job of `call`.
+pub(crate) fn envelope(call: &Call, job: &JobId, request: Request, within: Duration) -> Envelope {
     let now = Timestamp::now();
     Envelope {
         job_id: job.to_string(),

@@ -8,6 +8,7 @@ use std::sync::{
 use domain::{Collection, CollectionId, ErrorCode, Principal, TenantId};
 use queue::Queue;
 use store::{ApiKeys, Collections, Consents, Idempotency, Jobs, Pepper, Store, Subjects, Versioned};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -36,6 +37,8 @@ pub(crate) struct AppState {
     pub reply_to: String,
     pub pending: Pending,
     pub admission: Admission,
+    /// A permit for each event stream.
+    pub event_streams: Arc<Semaphore>,
     pub metrics: Metrics,
     pub system: Arc<dyn SystemInfo>,
     /// Which scope each operation needs, from the OpenAPI document.
@@ -68,6 +71,7 @@ impl AppState {
             keys: ApiKeys::new(store.clone()),
             idempotency: Idempotency::new(store.clone()),
             admission: Admission::new(&config.limits),
+            event_streams: Arc::new(Semaphore::new(config.limits.event_streams.min(Semaphore::MAX_PERMITS))),
             pending: Pending::default(),
             detached: TaskTracker::new(),
             draining: AtomicBool::new(false),

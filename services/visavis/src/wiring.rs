@@ -30,6 +30,7 @@ pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
             in_flight: g.max_in_flight,
             buffered_bytes: g.max_buffered_bytes,
             queue_depth: config.queue.lane_jobs as u64,
+            ..base.limits
         },
         times: Times {
             deadline: g.default_deadline(),

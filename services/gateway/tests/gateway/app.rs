@@ -37,7 +37,7 @@ pub struct App {
     pub serving: JoinHandle<Result<(), GatewayError>>,
     pub config: GatewayConfig,
     client: Client,
-    _dir: tempfile::TempDir,
+    _dir: Arc<tempfile::TempDir>,
 }
 
 /// The process around the gateway: whether models are ready, and whether asking for the snapshot panics.
@@ -66,11 +66,14 @@ impl App {
     }
 
     pub async fn start_with(adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
+        Self::start_on(Queue::memory(MemoryOptions::default()), adjust).await
+    }
+
+    pub async fn start_on(queue: Queue, adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let redb = RedbStore::open(&dir.path().join("store.redb")).unwrap();
         let away = Arc::new(AtomicBool::new(false));
         let store: Arc<dyn Store> = Arc::new(Fragile { inner: redb, away: away.clone() });
-        let queue = Queue::memory(MemoryOptions::default());
         let tls = dir.path().join("tls");
         let mut config = GatewayConfig::new(([127, 0, 0, 1], 0).into(), tls.join("cert.pem"), tls.join("key.pem"));
         adjust(&mut config);
@@ -102,7 +105,34 @@ impl App {
             serving,
             config,
             client,
-            _dir: dir,
+            _dir: Arc::new(dir),
+        }
+    }
+
+    /// Another gateway on the same store and queue. The worker stays with the first.
+    pub async fn second(&self) -> Self {
+        let (registry, shutdown) = (prometheus::Registry::new(), CancellationToken::new());
+        let deps = GatewayDeps {
+            store: self.store.clone(),
+            queue: self.queue.clone(),
+            registry: registry.clone(),
+            system: self.system.clone(),
+        };
+        let gateway = Gateway::bind(self.config.clone(), deps).await.unwrap();
+        Self {
+            base: format!("https://localhost:{}", gateway.address().port()),
+            key: self.key.clone(),
+            store: self.store.clone(),
+            store_away: self.store_away.clone(),
+            queue: self.queue.clone(),
+            registry,
+            system: self.system.clone(),
+            worker: None,
+            serving: tokio::spawn(gateway.serve(shutdown.clone())),
+            shutdown,
+            config: self.config.clone(),
+            client: client(&self.config, |c| c),
+            _dir: self._dir.clone(),
         }
     }
 

@@ -6,8 +6,10 @@ extern crate visavis_gateway as gateway;
 
 mod access;
 mod app;
+mod bulk;
 mod contract;
 mod conventions;
+mod events;
 mod fragile;
 mod idempotency;
 mod images;

@@ -32,17 +32,23 @@ impl Jobs {
     /// # Errors
     /// [`RepoError::AlreadyExists`].
     pub async fn create_bulk(&self, job: &JobRecord, items: Vec<Bytes>) -> Result<Revision, RepoError> {
-        let (mut commit, mut bytes) = (Commit::new(), 0);
+        // Once the record is there items are being worked off: a repetition must not bring them back.
+        let begin = || Commit::new().when(Precondition::Absent(key(&job.id)));
+        let put = async |commit: Commit| match self.store.commit(&self.space, commit).await {
+            Err(StoreError::Precondition { .. }) => Err(RepoError::AlreadyExists("job")),
+            done => Ok(done?),
+        };
+        let (mut commit, mut bytes) = (begin(), 0);
         for (index, item) in (0u32..).zip(items) {
             bytes += item.len();
             commit = commit.put_until(item_key(&job.id, index), item, job.expires_at);
             if bytes >= COMMIT_BYTES || commit.ops.len() >= COMMIT_ITEMS {
-                self.store.commit(&self.space, std::mem::take(&mut commit)).await?;
+                put(std::mem::replace(&mut commit, begin())).await?;
                 bytes = 0;
             }
         }
         if !commit.ops.is_empty() {
-            self.store.commit(&self.space, commit).await?;
+            put(commit).await?;
         }
         self.create(job).await
     }
