@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, process::Command};
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::{Client, Cluster, ClusterOptions, Http, Nginx, NginxOptions, Person, binary};
 
 /// Gateways' and nginx's limit in the test about bodies.
@@ -54,8 +54,8 @@ async fn gateways_take_turns_and_one_that_died_is_passed_over() {
     cluster.gateway_mut(1).kill();
     for i in 0..20 {
         // Nothing has been sent to the one that refuses the connection, so that a write may go to the other as well.
-        let id = format!("c{i}");
-        drop(client.create_collection(&id).await);
+        let key = json!({"name": format!("k{i}"), "scopes": ["detect"]});
+        drop(client.post("/v1/api-keys", &key).await.expect(201));
     }
     cluster.gateway_mut(0).kill();
     let answer = client.get("/v1/collections").await.expect(503);

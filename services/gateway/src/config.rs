@@ -45,6 +45,10 @@ pub struct Limits {
     pub json_bytes: usize,
     /// Images in one request.
     pub max_images: usize,
+    /// Items in one bulk job.
+    pub job_items: usize,
+    /// Event streams followed at once.
+    pub event_streams: usize,
     /// Requests worked on at once.
     pub in_flight: usize,
     /// Bytes of request bodies held at once, over all requests.
@@ -93,6 +97,8 @@ impl Default for Limits {
             request_bytes: 64 << 20,
             json_bytes: 1 << 20,
             max_images: 64,
+            job_items: 1_000,
+            event_streams: 256,
             in_flight: 512,
             buffered_bytes: 1 << 30,
             queue_depth: 1024,

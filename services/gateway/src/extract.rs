@@ -1,11 +1,13 @@
 //! Reading requests: images and parameters, JSON, ids, pages, entity tags.
 
+mod document;
 mod etag;
 mod images;
 mod json;
 mod page;
 mod path;
 
+pub(crate) use document::{Attachments, Document};
 pub(crate) use etag::{IfMatch, tag};
 pub(crate) use images::{Images, Parameters};
 pub(crate) use json::{JsonBody, from_value};

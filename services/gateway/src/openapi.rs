@@ -151,7 +151,8 @@ fn describe_headers(method: &str, operation: &mut Value) {
             "The request is carried out once; repetitions get the same answer for 24 h",
         ));
     }
-    if takes_images(operation) {
+    // Where 202 is the only answer there is nothing to wait for.
+    if takes_images(operation) && operation["responses"].get("202").is_none() {
         more.push(header("x-deadline-ms", "Most milliseconds to the answer, counted from the end of the body"));
         more.push(header("prefer", "`respond-async`: answer 202 at once; `wait=N`: answer 202 after N seconds"));
         operation["responses"]["202"] = json!({

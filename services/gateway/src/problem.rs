@@ -167,6 +167,26 @@ pub(crate) fn finish(mut response: Response, request_id: &RequestId) -> Response
     response
 }
 
+/// A problem found in a part of the request, as one of the whole: pointers lead from the root.
+pub(crate) fn below(at: &str, problem: impl Into<ApiProblem>) -> ApiProblem {
+    let mut whole = problem.into();
+    let Problem { detail, errors, .. } = &mut whole.problem;
+    if let [FieldError { pointer, detail: field }] = &errors[..]
+        && *detail == format!("{pointer}: {field}")
+    {
+        detail.clone_from(field);
+    }
+    *detail = format!("{at}: {detail}");
+    if errors.is_empty() {
+        errors.push(FieldError { pointer: String::new(), detail: detail.clone() });
+    }
+    for error in errors {
+        let slash = if error.pointer.is_empty() || error.pointer.starts_with('/') { "" } else { "/" };
+        error.pointer = format!("{at}{slash}{}", error.pointer);
+    }
+    whole
+}
+
 /// What an answer without a problem of ours means.
 fn of_framework(status: StatusCode) -> Problem {
     match status {

@@ -8,6 +8,7 @@ use std::sync::{
 use domain::{Collection, CollectionId, ErrorCode, Principal, TenantId};
 use queue::Queue;
 use store::{ApiKeys, Collections, Consents, Idempotency, Jobs, Pepper, Store, Subjects, Versioned};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -37,6 +38,8 @@ pub(crate) struct AppState {
     pub reply_to: String,
     pub pending: Pending,
     pub admission: Admission,
+    /// A permit for each event stream.
+    pub event_streams: Arc<Semaphore>,
     pub metrics: Metrics,
     pub system: Arc<dyn SystemInfo>,
     pub fleet: Arc<Fleet>,
@@ -71,6 +74,7 @@ impl AppState {
             idempotency: Idempotency::new(store.clone()),
             admission: Admission::new(&config.limits, metrics.clone()),
             fleet: Arc::new(Fleet::new(queue.clone(), system.clone(), metrics.workers.clone())),
+            event_streams: Arc::new(Semaphore::new(config.limits.event_streams.min(Semaphore::MAX_PERMITS))),
             pending: Pending::default(),
             detached: TaskTracker::new(),
             draining: AtomicBool::new(false),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::ThresholdSpec;
 use gateway::{GatewayConfig, Limits, Times, TlsConfig};
-use queue::MemoryOptions;
+use queue::{MemoryOptions, Rate};
 use runtime::Config;
 use runtime::config::{Provider, TlsVersion};
 use worker::WorkerConfig;
@@ -31,6 +31,9 @@ pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
             in_flight: g.max_in_flight,
             buffered_bytes: g.max_buffered_bytes,
             queue_depth: config.queue.lane_jobs as u64,
+            key_rate: key_rate(config),
+            key_in_flight: Some(g.key_in_flight).filter(|n| *n > 0),
+            ..base.limits
         },
         times: Times {
             deadline: g.default_deadline(),
@@ -41,6 +44,15 @@ pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
         },
         ..base
     }
+}
+
+/// What one API key may ask for; a burst of a second's worth where none is set.
+fn key_rate(config: &Config) -> Option<Rate> {
+    let per_second = config.gateway.key_requests_per_second;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the configuration's rules")]
+    let second = per_second.ceil() as u32;
+    let burst = if config.gateway.key_burst == 0 { second } else { config.gateway.key_burst };
+    (per_second > 0.0).then(|| Rate { per_second, burst: burst.max(1) })
 }
 
 /// Certificate and key: the configured pair, or the one in the data directory.

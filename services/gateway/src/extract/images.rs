@@ -2,7 +2,7 @@
 //! All three are brought into one form: named files and a JSON object of parameters.
 
 use axum::{
-    extract::{FromRequest, Multipart, Query, Request},
+    extract::{FromRequest, Multipart, Query, Request, multipart::MultipartError},
     http::{Uri, header},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -96,16 +96,22 @@ impl<'a> Files<'a> {
         if index >= *max_images {
             return Err(Problem::invalid(field, format!("at most {max_images} images are allowed in one request")));
         }
-        if data.is_empty() {
-            return Err(Problem::invalid(field, format!("image {index} is empty")));
-        }
-        if data.len() > *image_bytes {
-            let detail = format!("image {index} has {} bytes; at most {image_bytes} are allowed", data.len());
-            return Err(Problem::new(ErrorCode::PayloadTooLarge, detail));
-        }
+        sized(field, &format!("image {index}"), &data, *image_bytes)?;
         self.list.push(File { field, data });
         Ok(())
     }
+}
+
+/// Refuses an image without bytes or with too many; `what` names it for a person.
+pub(super) fn sized(pointer: &str, what: &str, data: &Bytes, limit: usize) -> Result<(), Problem> {
+    if data.is_empty() {
+        return Err(Problem::invalid(pointer, format!("{what} is empty")));
+    }
+    if data.len() > limit {
+        let detail = format!("{what} has {} bytes; at most {limit} are allowed", data.len());
+        return Err(Problem { code: ErrorCode::PayloadTooLarge, ..Problem::invalid(pointer, detail) });
+    }
+    Ok(())
 }
 
 type Parts = (Vec<File>, Map<String, Value>);
@@ -128,7 +134,8 @@ fn json<P: Parameters>(bytes: &[u8], limits: &Limits) -> Result<Parts, Problem> 
     Ok((files.list, params))
 }
 
-fn decode(item: &Value, pointer: &str) -> Result<Bytes, Problem> {
+/// An image in JSON.
+pub(super) fn decode(item: &Value, pointer: &str) -> Result<Bytes, Problem> {
     let Value::Object(object) = item else {
         return Err(Problem::invalid(pointer, "must be an object such as {\"b64\": \"…\"}"));
     };
@@ -142,18 +149,25 @@ fn decode(item: &Value, pointer: &str) -> Result<Bytes, Problem> {
     decoded.map(Bytes::from).map_err(|e| Problem::invalid(format!("{pointer}/b64"), format!("is not base64: {e}")))
 }
 
-/// File parts and text parts of a form.
-async fn multipart<P: Parameters>(request: Request, app: &App) -> Result<Parts, ApiProblem> {
-    let broken = |e: axum::extract::multipart::MultipartError| {
-        ApiProblem::new(ErrorCode::InvalidRequest, format!("the form cannot be read: {}", e.body_text()))
-    };
+/// A form's parts, one after the other.
+pub(super) async fn form(request: Request, app: &App) -> Result<Multipart, ApiProblem> {
     let has_boundary = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     if !has_boundary.is_some_and(|v| v.contains("boundary=")) {
         return Err(Problem::invalid("content-type", "multipart/form-data needs a boundary").into());
     }
-    let mut form = Multipart::from_request(request, app)
-        .await
-        .map_err(|e| ApiProblem::new(ErrorCode::InvalidRequest, e.body_text()))?;
+    let form = Multipart::from_request(request, app).await;
+    form.map_err(|e| ApiProblem::new(ErrorCode::InvalidRequest, e.body_text()))
+}
+
+/// What a form that breaks off or is malformed is answered with.
+#[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
+pub(super) fn broken(e: MultipartError) -> ApiProblem {
+    ApiProblem::new(ErrorCode::InvalidRequest, format!("the form cannot be read: {}", e.body_text()))
+}
+
+/// File parts and text parts of a form.
+async fn multipart<P: Parameters>(request: Request, app: &App) -> Result<Parts, ApiProblem> {
+    let mut form = form(request, app).await?;
     let (mut files, mut params) = (Files::new(&app.config.limits), Map::new());
     while let Some(field) = form.next_field().await.map_err(broken)? {
         let name: String = field.name().unwrap_or_default().chars().take(80).collect();

@@ -1,12 +1,62 @@
 //! What making a subject and adding faces have in common: the consent rule and the job for the worker.
 //! The worker checks both again when it commits.
 
-use domain::{Collection, Consent, ConsentDraft, ErrorCode, Problem, Purpose, SubjectId, Timestamp};
+use domain::{Collection, Consent, ConsentDraft, ErrorCode, Metadata, Problem, Purpose, Subject, SubjectId, Timestamp};
+use serde::Deserialize;
 use store::Subjects;
+use utoipa::ToSchema;
 use wire::v1;
 
 use super::parameters::FaceSelection;
-use crate::problem::{ApiProblem, Result};
+use crate::{
+    extract::Parameters,
+    problem::{ApiProblem, Result},
+};
+
+/// A person to be enrolled.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EnrolParams {
+    /// Its id; made if absent.
+    pub id: Option<SubjectId>,
+    /// The caller's own reference.
+    #[schema(max_length = 200)]
+    external_id: Option<String>,
+    /// The caller's own labels.
+    #[serde(default)]
+    metadata: Metadata,
+    /// The person's consent; needed unless one is on record.
+    pub consent: Option<ConsentDraft>,
+    /// Which face counts where an image shows several; the dominant one unless said.
+    pub face_selection: Option<FaceSelection>,
+}
+
+impl Parameters for EnrolParams {
+    const TEXT: &'static [&'static str] = &["id", "external_id", "face_selection"];
+}
+
+impl EnrolParams {
+    /// Checks what the types cannot, but for the consent.
+    pub fn check(&self) -> Result<(), Problem> {
+        check(self.external_id.as_ref(), &self.metadata)
+    }
+
+    /// The enrolment of a new subject under `id`.
+    pub fn enrolment(self, id: SubjectId, consent: Option<Consent>, images: Vec<v1::Image>) -> Enrolment {
+        let (now, Self { external_id, metadata, face_selection, .. }) = (Timestamp::now(), self);
+        let subject = Subject { id, external_id, metadata, created_at: now, updated_at: now };
+        let face_selection = face_selection.unwrap_or_default();
+        Enrolment { subject: (&subject).into(), create: true, consent, images, face_selection }
+    }
+}
+
+/// What a caller says of a subject.
+pub(super) fn check(external_id: Option<&String>, metadata: &Metadata) -> Result<(), Problem> {
+    if external_id.is_some_and(|e| e.is_empty() || e.len() > 200) {
+        return Err(Problem::invalid("/external_id", "has 1 to 200 bytes"));
+    }
+    metadata.check("/metadata")
+}
 
 /// An enrolment of a new subject or of further faces.
 pub(super) struct Enrolment {
@@ -40,10 +90,7 @@ pub(super) async fn consent(
 ) -> Result<Option<Consent>> {
     let now = Timestamp::now();
     if let Some(draft) = draft {
-        draft.check("/consent", now)?;
-        let consent = draft.record(collection.id.clone(), subject.clone(), now);
-        covers(&consent.purposes, collection)?;
-        return Ok(Some(consent));
+        return Ok(Some(given(collection, subject, draft, now)?));
     }
     let on_record = subjects.consents(subject).await?;
     if on_record.iter().any(|c| c.value.permits(&collection.purposes, now)) {
@@ -55,6 +102,19 @@ pub(super) async fn consent(
         list(&collection.purposes.iter().collect::<Vec<_>>())
     );
     Err(ApiProblem::new(ErrorCode::ConsentRequired, detail))
+}
+
+/// The consent that comes with the request, checked.
+pub(super) fn given(
+    collection: &Collection,
+    subject: &SubjectId,
+    draft: ConsentDraft,
+    now: Timestamp,
+) -> Result<Consent, Problem> {
+    draft.check("/consent", now)?;
+    let consent = draft.record(collection.id.clone(), subject.clone(), now);
+    covers(&consent.purposes, collection)?;
+    Ok(consent)
 }
 
 fn covers(given: &[Purpose], collection: &Collection) -> Result<(), Problem> {

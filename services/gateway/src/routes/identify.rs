@@ -1,7 +1,7 @@
 //! `POST /v1/collections/{c}/identify`: who is it, among everybody enrolled.
 
 use axum::{extract::State, response::Response};
-use domain::{CollectionId, Metadata, Problem, Purpose, SubjectId, ThresholdSpec};
+use domain::{Collection, CollectionId, Metadata, Problem, Purpose, SubjectId, ThresholdSpec};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -22,34 +22,56 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Parameters of an identification.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct IdentifyParams {
+pub(super) struct IdentifyParams {
     /// An embedding instead of images.
-    embedding: Option<EmbeddingBody>,
+    pub embedding: Option<EmbeddingBody>,
     /// Several embeddings instead of images.
     #[serde(default)]
-    embeddings: Vec<EmbeddingBody>,
+    pub embeddings: Vec<EmbeddingBody>,
     /// Candidates per face; 5 unless said.
     #[schema(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
+    pub limit: Option<u32>,
     /// Faces searched per image; 1, the largest and most central, unless said.
     #[schema(minimum = 1, maximum = 64)]
-    max_faces: Option<u32>,
+    pub max_faces: Option<u32>,
     /// What counts as a match; the collection's target unless said.
-    threshold: Option<ThresholdSpec>,
+    pub threshold: Option<ThresholdSpec>,
     /// Labels a subject must carry.
     #[serde(default)]
-    filter: Metadata,
+    pub filter: Metadata,
     /// Only these subjects; everybody if empty.
     #[serde(default)]
-    subject_ids: Vec<SubjectId>,
+    pub subject_ids: Vec<SubjectId>,
     /// What the identification is for; may be left out where the collection has one purpose.
-    purpose: Option<Purpose>,
+    pub purpose: Option<Purpose>,
 }
 
 impl Parameters for IdentifyParams {
     const TEXT: &'static [&'static str] = &["purpose"];
+}
+
+impl IdentifyParams {
+    /// The request in so far as it does not depend on what is searched for, checked.
+    pub fn request(&self, collection: &Collection) -> Result<v1::IdentifyRequest> {
+        let purpose = purpose(collection, self.purpose.clone())?;
+        self.threshold.as_ref().map(ThresholdSpec::target).transpose()?;
+        self.filter.check("/filter")?;
+        if self.subject_ids.len() > 10_000 {
+            return Err(Problem::invalid("/subject_ids", "names at most 10000 subjects").into());
+        }
+        Ok(v1::IdentifyRequest {
+            collection_id: collection.id.to_string(),
+            limit: within("limit", self.limit.unwrap_or(5), 1..=100)?,
+            max_faces: within("max_faces", self.max_faces.unwrap_or(1), 1..=64)?,
+            threshold: self.threshold.map(Into::into),
+            filter: self.filter.0.clone().into_iter().collect(),
+            subject_ids: self.subject_ids.iter().map(SubjectId::to_string).collect(),
+            purpose: purpose.to_string(),
+            ..v1::IdentifyRequest::default()
+        })
+    }
 }
 
 /// Identify
@@ -71,14 +93,7 @@ async fn identify(
 ) -> Result<Response> {
     let collection = app.collection(&call.principal, &id).await?.value;
     let (images, params) = images.into_wire();
-    let purpose = purpose(&collection, params.purpose)?;
-    params.threshold.as_ref().map(ThresholdSpec::target).transpose()?;
-    params.filter.check("/filter")?;
-    if params.subject_ids.len() > 10_000 {
-        return Err(Problem::invalid("/subject_ids", "names at most 10000 subjects").into());
-    }
-    let limit = within("limit", params.limit.unwrap_or(5), 1..=100)?;
-    let max_faces = within("max_faces", params.max_faces.unwrap_or(1), 1..=64)?;
+    let request = params.request(&collection)?;
     let mut embeddings = params.embedding.map(|e| e.wire("/embedding")).transpose()?.into_iter().collect::<Vec<_>>();
     for (i, e) in params.embeddings.into_iter().enumerate() {
         embeddings.push(e.wire(&format!("/embeddings/{i}"))?);
@@ -90,16 +105,6 @@ async fn identify(
     if images.is_empty() == embeddings.is_empty() {
         return Err(Problem::invalid("/image", "send either images or embeddings").into());
     }
-    let request = v1::IdentifyRequest {
-        collection_id: id.to_string(),
-        images,
-        embeddings,
-        limit,
-        max_faces,
-        threshold: params.threshold.map(Into::into),
-        filter: params.filter.0.into_iter().collect(),
-        subject_ids: params.subject_ids.iter().map(SubjectId::to_string).collect(),
-        purpose: purpose.to_string(),
-    };
-    carry_out(&app, &call, Request::Identify(request)).await
+    let request = Request::Identify(v1::IdentifyRequest { images, embeddings, ..request });
+    carry_out(&app, &call, request).await
 }

@@ -1,8 +1,14 @@
 //! `/v1/jobs`: work that was not waited for.
 
+mod bulk;
+mod events;
+mod results;
+
 use axum::{Json, extract::State, http::StatusCode};
-use domain::{ErrorCode, JobId, JobKind, JobRecord, JobState, Problem, RequestId, Scope, Timestamp};
+use bytes::Bytes;
+use domain::{ErrorCode, JobId, JobKind, JobRecord, JobState, Problem, Progress, RequestId, Scope, Timestamp};
 use serde::Serialize;
+use store::{Jobs, Versioned};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -16,7 +22,11 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show, cancel))
+    OpenApiRouter::new()
+        .routes(routes!(list, bulk::submit))
+        .routes(routes!(show, cancel))
+        .routes(routes!(results::results))
+        .routes(routes!(events::events))
 }
 
 /// A job, with its outcome once there is one.
@@ -35,6 +45,9 @@ pub(crate) struct JobAnswer {
     updated_at: Timestamp,
     /// When it and its result are dropped.
     expires_at: Timestamp,
+    /// How far it has come, if it is of many items.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<Progress>,
     /// What the request would have been answered with at once, if it succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Answer>,
@@ -46,7 +59,7 @@ pub(crate) struct JobAnswer {
 impl JobAnswer {
     /// `outcome` is the rendered reply and the request that is being answered.
     pub fn of(job: JobRecord, outcome: Option<(Result<Answer, Problem>, RequestId)>) -> Self {
-        let JobRecord { id, kind, mut state, created_at, updated_at, expires_at, .. } = job;
+        let JobRecord { id, kind, mut state, created_at, updated_at, expires_at, progress, .. } = job;
         let (mut result, mut failure) = (None, None);
         match outcome {
             Some((Ok(answer), _)) => result = Some(answer),
@@ -56,7 +69,7 @@ impl JobAnswer {
             }
             None => {}
         }
-        Self { id, kind, state, created_at, updated_at, expires_at, result, problem: failure }
+        Self { id, kind, state, created_at, updated_at, expires_at, progress, result, problem: failure }
     }
 }
 
@@ -71,6 +84,15 @@ fn scope(kind: JobKind) -> Scope {
         JobKind::Verify => Scope::Verify,
         JobKind::CatchUp => Scope::Erase,
     }
+}
+
+/// The job, if the caller may see what comes of it: the key that did not start it needs the scope of what it does.
+async fn visible(jobs: &Jobs, call: &Call, id: &JobId) -> Result<Versioned<JobRecord>> {
+    let job = jobs.get(id).await?.ok_or_else(|| missing(id))?;
+    if job.value.key != call.principal.key {
+        auth::require(&call.principal, scope(job.value.kind))?;
+    }
+    Ok(job)
 }
 
 /// List jobs
@@ -90,43 +112,57 @@ async fn list(State(app): State<App>, call: Call, Search(page): Search<PageQuery
 
 /// Show a job
 ///
-/// Its result under `result`, in the form of the synchronous answer, or its `problem`. The key that did not start
+/// Its result under `result`, in the form of the synchronous answer, or its `problem`; those of a bulk job are at
+/// `/results`. The key that did not start
 /// the job needs the scope of what it does.
 #[utoipa::path(get, path = "/v1/jobs/{job}", tag = "Jobs", security(("bearer" = ["jobs"])),
     params(("job" = JobId, Path)), responses((status = 200, body = JobAnswer)),
     extensions(("x-problems" = json!(["job_not_found"]))))]
 async fn show(State(app): State<App>, call: Call, Ids(id): Ids<JobId>) -> Result<Json<JobAnswer>> {
     let jobs = app.jobs(&call.principal.tenant);
-    let job = jobs.get(&id).await?.ok_or_else(|| missing(&id))?.value;
-    if job.key != call.principal.key {
-        auth::require(&call.principal, scope(job.kind))?;
-    }
-    let outcome = match (&job.problem, job.state) {
+    let job = visible(&jobs, &call, &id).await?.value;
+    let outcome = outcome(&jobs, &job).await?;
+    Ok(Json(JobAnswer::of(job, outcome.map(|o| (o, call.request_id)))))
+}
+
+/// What became of a job that is not of many items; `None` while it has not ended.
+async fn outcome(jobs: &Jobs, job: &JobRecord) -> Result<Option<Result<Answer, Problem>>> {
+    Ok(match (&job.problem, job.state) {
         (Some(p), _) => Some(Err(p.clone())),
-        (None, JobState::Succeeded) => match jobs.result(&id).await? {
-            Some(bytes) => Some(match wire::decode_reply(bytes) {
-                Ok(reply) => answer(reply),
-                Err(e) => {
-                    tracing::error!(job = %id, error = %e, "stored reply");
-                    Err(Problem::new(ErrorCode::Internal, "the stored result cannot be read"))
-                }
-            }),
+        (None, JobState::Succeeded) if job.progress.is_none() => match jobs.result(&job.id).await? {
+            Some(bytes) => Some(stored(&job.id, bytes)),
             None => Some(Err(Problem::new(ErrorCode::Erased, "the result was erased"))),
         },
         (None, _) => None,
-    };
-    Ok(Json(JobAnswer::of(job, outcome.map(|o| (o, call.request_id)))))
+    })
+}
+
+/// A reply as the store keeps it.
+fn stored(id: &JobId, bytes: Bytes) -> Result<Answer, Problem> {
+    wire::decode_reply(bytes).map_or_else(
+        |e| {
+            tracing::error!(job = %id, error = %e, "stored reply");
+            Err(Problem::new(ErrorCode::Internal, "the stored result cannot be read"))
+        },
+        answer,
+    )
 }
 
 /// Cancel a job
 ///
-/// Work that has begun may still be finished, but its result is not kept.
+/// Work that has begun may still be finished, but its result is not kept. Of a bulk job the results so far stay.
 #[utoipa::path(delete, path = "/v1/jobs/{job}", tag = "Jobs", security(("bearer" = ["jobs"])),
     params(("job" = JobId, Path)), responses((status = 204, description = "Cancelled")),
     extensions(("x-problems" = json!(["job_not_found", "queue_unavailable"]))))]
 async fn cancel(State(app): State<App>, call: Call, Ids(id): Ids<JobId>) -> Result<StatusCode> {
-    app.jobs(&call.principal.tenant).cancel(&id, Timestamp::now()).await?;
-    app.queue.cancel(&id).await?;
+    let jobs = app.jobs(&call.principal.tenant);
+    let job = jobs.cancel(&id, Timestamp::now()).await?;
+    if job.progress.is_some() {
+        jobs.drop_items(&id).await?;
+    }
+    for id in [id].iter().chain(&bulk::strand_ids(&job)) {
+        app.queue.cancel(id).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -6,18 +6,18 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use domain::{CollectionId, ConsentDraft, EnrolledFace, ErrorCode, Metadata, Problem, Subject, SubjectId, Timestamp};
+use domain::{CollectionId, EnrolledFace, ErrorCode, Metadata, Subject, SubjectId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{Lookup, Subjects, Versioned};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use wire::v1::{self, envelope::Request};
+use wire::v1::envelope::Request;
 
 use super::{
     created,
-    enrol::{Enrolment, consent},
-    parameters::{FaceSelection, FormImages, JsonImages},
+    enrol::{EnrolParams, check, consent},
+    parameters::{FormImages, JsonImages},
     patch::merge,
     tagged,
 };
@@ -26,36 +26,13 @@ use crate::{
     context::Call,
     dispatch::carry_out_as,
     erasure::confirmed,
-    extract::{Ids, IfMatch, Images, JsonBody, Page, PageQuery, Parameters, Search},
+    extract::{Ids, IfMatch, Images, JsonBody, Page, PageQuery, Search},
     problem::{ApiProblem, Result},
     state::App,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(enrol, list)).routes(routes!(show, change, remove))
-}
-
-/// A person to be enrolled.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct EnrolParams {
-    /// Its id; made if absent.
-    id: Option<SubjectId>,
-    /// The caller's own reference.
-    #[schema(max_length = 200)]
-    external_id: Option<String>,
-    /// The caller's own labels.
-    #[serde(default)]
-    metadata: Metadata,
-    /// The person's consent; needed unless one is on record.
-    consent: Option<ConsentDraft>,
-    /// Which face counts where an image shows several.
-    #[serde(default)]
-    face_selection: FaceSelection,
-}
-
-impl Parameters for EnrolParams {
-    const TEXT: &'static [&'static str] = &["id", "external_id", "face_selection"];
 }
 
 /// What of a subject can be changed.
@@ -89,13 +66,6 @@ pub(super) async fn find(subjects: &Subjects, id: &SubjectId) -> Result<Versione
     }
 }
 
-fn check(external_id: Option<&String>, metadata: &Metadata) -> Result<(), Problem> {
-    if external_id.is_some_and(|e| e.is_empty() || e.len() > 200) {
-        return Err(Problem::invalid("/external_id", "has 1 to 200 bytes"));
-    }
-    metadata.check("/metadata")
-}
-
 /// Enrol a subject
 ///
 /// One face per image is enrolled; an image that cannot be is told in `rejected_images` with its reason. If every
@@ -113,20 +83,16 @@ async fn enrol(
     images: Images<EnrolParams>,
 ) -> Result<Response> {
     let collection = app.collection(&call.principal, &id).await?.value;
-    let (images, params) = images.into_wire();
-    check(params.external_id.as_ref(), &params.metadata)?;
-    let (subjects, now) = (app.subjects(&call.principal, &id), Timestamp::now());
-    let id = params.id.unwrap_or_else(|| call.fresh(SubjectId::generate));
+    let (images, mut params) = images.into_wire();
+    params.check()?;
+    let subjects = app.subjects(&call.principal, &id);
+    let id = params.id.take().unwrap_or_else(|| call.fresh(SubjectId::generate));
     // A repeated request whose job has been done finds its reply through the worker; any other clash ends here.
     if matches!(subjects.get(&id).await?, Lookup::Found(_)) && subjects.done(&id, &call.job).await?.is_none() {
         return Err(ApiProblem::new(ErrorCode::Conflict, format!("a subject {id} exists already in this collection")));
     }
-    let consent = consent(&subjects, &collection, &id, params.consent).await?;
-    let subject =
-        Subject { id, external_id: params.external_id, metadata: params.metadata, created_at: now, updated_at: now };
-    let subject = v1::Subject::from(&subject);
-    let job = Enrolment { subject, create: true, consent, images, face_selection: params.face_selection };
-    let job = job.request(&collection);
+    let consent = consent(&subjects, &collection, &id, params.consent.take()).await?;
+    let job = params.enrolment(id, consent, images).request(&collection);
     carry_out_as(&app, &call, Request::Enrol(job), |answer| match answer {
         Answer::Enrol(e) => {
             let location = format!("/v1/collections/{}/subjects/{}", collection.id, e.subject.id);

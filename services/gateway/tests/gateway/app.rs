@@ -42,7 +42,7 @@ pub struct App {
     pub serving: JoinHandle<Result<(), GatewayError>>,
     pub config: GatewayConfig,
     client: Client,
-    _dir: tempfile::TempDir,
+    _dir: Arc<tempfile::TempDir>,
 }
 
 /// The process around the gateway: what it waits for, and whether asking for its roles panics.
@@ -75,13 +75,18 @@ impl App {
     }
 
     pub async fn start_with(adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
+        Self::start_on(MemoryOptions::default(), adjust).await
+    }
+
+    pub async fn start_on(options: MemoryOptions, adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let redb = RedbStore::open(&dir.path().join("store.redb")).unwrap();
         let away = Arc::new(AtomicBool::new(false));
         let store: Arc<dyn Store> = Arc::new(Fragile { inner: redb, away: away.clone() });
         let (plug, cancelled) = (Arc::new(AtomicU8::default()), Arc::new(AtomicUsize::default()));
-        let inner = MemoryEngine::new(MemoryOptions::default());
+        let inner = MemoryEngine::new(options);
         let queue = Queue::new(Arc::new(Unplugged { inner, plug: plug.clone(), cancelled: cancelled.clone() }));
+        let queue = queue.lane_capacity(options.lane_capacity);
         let tls = dir.path().join("tls");
         let mut config = GatewayConfig::new(([127, 0, 0, 1], 0).into(), tls.join("cert.pem"), tls.join("key.pem"));
         adjust(&mut config);
@@ -117,7 +122,37 @@ impl App {
             serving,
             config,
             client,
-            _dir: dir,
+            _dir: Arc::new(dir),
+        }
+    }
+
+    /// Another gateway on the same store and queue. The worker stays with the first.
+    pub async fn second(&self) -> Self {
+        let (registry, shutdown) = (prometheus::Registry::new(), CancellationToken::new());
+        let deps = GatewayDeps {
+            store: self.store.clone(),
+            queue: self.queue.clone(),
+            registry: registry.clone(),
+            system: self.system.clone(),
+        };
+        let gateway = Gateway::bind(self.config.clone(), deps).await.unwrap();
+        Self {
+            base: format!("https://localhost:{}", gateway.address().port()),
+            key: self.key.clone(),
+            store: self.store.clone(),
+            store_away: self.store_away.clone(),
+            queue: self.queue.clone(),
+            registry,
+            system: self.system.clone(),
+            worker: None,
+            plug: self.plug.clone(),
+            cancelled: self.cancelled.clone(),
+            presence: self.presence.clone(),
+            serving: tokio::spawn(gateway.serve(shutdown.clone())),
+            shutdown,
+            config: self.config.clone(),
+            client: client(&self.config, |c| c),
+            _dir: self._dir.clone(),
         }
     }
 

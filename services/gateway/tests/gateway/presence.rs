@@ -24,6 +24,7 @@ pub mod manner {
 }
 
 /// Announced for an hour; after a drop it stays announced and answers nothing, like a process that was killed.
+#[derive(Clone)]
 pub struct Presence {
     pub word: WorkerPresence,
     /// One of [`manner`].
@@ -31,7 +32,7 @@ pub struct Presence {
     /// Envelopes that came to its inbox.
     pub asked: Arc<parking_lot::Mutex<Vec<JobId>>>,
     queue: Queue,
-    _inbox: AbortOnDropHandle<()>,
+    _inbox: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Presence {
@@ -66,7 +67,7 @@ impl Presence {
             }
         };
         let inbox = AbortOnDropHandle::new(tokio::spawn(task));
-        let presence = Self { word, manner, asked, queue: queue.clone(), _inbox: inbox };
+        let presence = Self { word, manner, asked, queue: queue.clone(), _inbox: Arc::new(inbox) };
         presence.renew(Duration::from_secs(3600)).await;
         presence
     }

@@ -81,9 +81,9 @@ impl Engine for Unplugged {
         reach(&self.plug).await?;
         self.inner.drop_dead_letter(lane, id).await
     }
-    async fn retry_dead_letter(&self, lane: Lane, id: &EntryId) -> Result<bool, QueueError> {
+    async fn retry_dead_letter(&self, lane: Lane, id: &EntryId, bytes: Option<Bytes>) -> Result<bool, QueueError> {
         reach(&self.plug).await?;
-        self.inner.retry_dead_letter(lane, id).await
+        self.inner.retry_dead_letter(lane, id, bytes).await
     }
     async fn depth(&self, lane: Lane) -> Result<Depth, QueueError> {
         reach(&self.plug).await?;

@@ -1,5 +1,6 @@
 //! A stand-in for the worker: takes jobs off the real queue and answers by what the image's bytes say.
 //! `face`, `two_faces`, `no_face`, `bad`, `silent` (never answers), `problem:<slug>`.
+//! Items of bulk jobs it works off in order; a strand stops at a `silent` item.
 
 use std::sync::{
     Arc,
@@ -13,7 +14,7 @@ use domain::{
 };
 use parking_lot::Mutex;
 use queue::{ConsumerOptions, Delivery, Queue};
-use store::{EnrolSubject, Enrolment, Jobs, Outcome, Pepper, Store, Subjects};
+use store::{EnrolSubject, Enrolment, ItemResult, Jobs, Outcome, Pepper, Store, Subjects};
 use tokio_util::task::AbortOnDropHandle;
 use wire::v1::{self, Envelope, Reply, envelope::Request, reply};
 
@@ -59,6 +60,13 @@ async fn serve(store: &Arc<dyn Store>, seen: &Mutex<Vec<Envelope>>, delivery: De
     if images(&envelope).iter().any(|i| &i.data[..] == b"silent") {
         return Some(delivery);
     }
+    if let Some(Request::Bulk(strand)) = &envelope.request {
+        if !work_off(store, &envelope, strand).await {
+            return Some(delivery);
+        }
+        delivery.settle(&Reply { job_id: envelope.job_id, ..Reply::default() }).await.unwrap();
+        return None;
+    }
     let outcome = outcome(store, &envelope).await;
     let timing = |stage: &str, micros| v1::StageTiming { stage: stage.into(), micros };
     let reply = Reply {
@@ -78,6 +86,30 @@ async fn serve(store: &Arc<dyn Store>, seen: &Mutex<Vec<Envelope>>, delivery: De
     }
     delivery.settle(&reply).await.unwrap();
     None
+}
+
+/// Trades the items of a strand for results; `false` if one of them is never to be answered.
+async fn work_off(store: &Arc<dyn Store>, e: &Envelope, strand: &v1::BulkRequest) -> bool {
+    let jobs = Jobs::new(store.clone(), &TenantId::new(&e.tenant).unwrap());
+    let job = JobId::new(e.job_id.rsplit_once('.').unwrap().0).unwrap();
+    for index in jobs.open_items(&job, (strand.strand, strand.strands), 10_000).await.unwrap() {
+        let Some(bytes) = jobs.item(&job, index).await.unwrap() else { continue };
+        let request = match wire::decode_item(bytes).unwrap().request.unwrap() {
+            v1::bulk_item::Request::Enrol(r) => Request::Enrol(r),
+            v1::bulk_item::Request::Identify(r) => Request::Identify(r),
+        };
+        let one = Envelope { job_id: format!("{job}.i{index}"), request: Some(request), ..e.clone() };
+        if images(&one).iter().any(|i| &i.data[..] == b"silent") {
+            return false;
+        }
+        let outcome = outcome(store, &one).await;
+        let succeeded = outcome.is_ok();
+        let outcome = Some(outcome.unwrap_or_else(|p| reply::Outcome::Problem(p.into())));
+        let reply = Reply { job_id: one.job_id, model_version: "fake-1".into(), outcome, ..Reply::default() };
+        let result = ItemResult { index, reply: wire::encode_reply(&reply), succeeded };
+        jobs.finish_items(&job, &[result], Timestamp::now()).await.unwrap();
+    }
+    true
 }
 
 fn images(e: &Envelope) -> Vec<v1::Image> {

@@ -138,7 +138,7 @@ fn owner(folder: &Path) -> String {
 /// Writes what the official image would make of `deploy/nginx` with these variables.
 fn configure(folder: &Path, address: SocketAddr, options: &NginxOptions) {
     let deployed = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3).expect("the root").join("deploy/nginx");
-    let servers = options.gateways.iter().map(|g| format!("server {g} max_fails=2 fail_timeout=5s;"));
+    let servers = options.gateways.iter().map(|g| format!("server {g} max_fails=2 fail_timeout=2s;"));
     let path = |p: &Path| p.display().to_string();
     let mut variables: Vec<(String, String)> = [
         ("VISAVIS_LISTEN", address.to_string()),

@@ -1,0 +1,386 @@
+//! `POST /v1/jobs`: one job of many enrolments or identifications. Everything is checked before anything is stored;
+//! the items go into the store, and a few envelopes (strands) send workers to them.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use domain::{
+    CollectionId, JobId, JobKind, JobRecord, JobState, Lane, Problem, Progress, Purpose, SubjectId, ThresholdSpec,
+    Timestamp,
+};
+use queue::QueueError;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use store::{Jobs, RepoError};
+use utoipa::ToSchema;
+use wire::v1::{self, BulkItem, BulkRequest, bulk_item, envelope::Request};
+
+use super::{JobAnswer, scope};
+use crate::{
+    auth,
+    context::Call,
+    dispatch::envelope,
+    extract::{Attachments, Document, from_value},
+    problem::{ApiProblem, Result, below},
+    routes::{
+        enrol::{EnrolParams, given},
+        identify::IdentifyParams,
+        parameters::{FaceSelection, ImageB64},
+    },
+    state::{App, AppState},
+};
+
+/// Items that make a further envelope worth while, and the most envelopes of a job.
+const STRAND_ITEMS: usize = 16;
+const MOST_STRANDS: usize = 4;
+
+/// What all items of a bulk enrolment share.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnrolShared {
+    collection_id: CollectionId,
+    face_selection: Option<FaceSelection>,
+}
+
+/// What all items of a bulk identification share.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IdentifyShared {
+    collection_id: CollectionId,
+    limit: Option<u32>,
+    max_faces: Option<u32>,
+    threshold: Option<ThresholdSpec>,
+    purpose: Option<Purpose>,
+}
+
+/// The parameters of an item that has none but its images.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParams {}
+
+/// An image of an item: `{"b64": …}`, or in a form the name of a file part.
+#[derive(ToSchema)]
+#[schema(as = ItemImage)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes a form")]
+enum ItemImage {
+    /// File name of a part; each file is used once.
+    File(String),
+    /// The image itself.
+    Inline(ImageB64),
+}
+
+/// A person to be enrolled, with images.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a form")]
+struct BulkEnrolItem {
+    /// One face each.
+    images: Vec<ItemImage>,
+    /// As for one enrolment.
+    #[serde(flatten)]
+    parameters: EnrolParams,
+}
+
+/// Enrolment of many subjects.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a form")]
+struct BulkEnrolJob {
+    /// `bulk_enrol`.
+    #[schema(example = "bulk_enrol")]
+    kind: JobKind,
+    /// Where.
+    collection_id: CollectionId,
+    /// Which face counts where an image shows several, unless the item says.
+    face_selection: Option<FaceSelection>,
+    /// 1 to 1000, each a subject of its own.
+    items: Vec<BulkEnrolItem>,
+}
+
+/// Images to search for.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a form")]
+struct BulkIdentifyItem {
+    /// At least one.
+    images: Vec<ItemImage>,
+}
+
+/// Search of a collection for many images.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a form")]
+struct BulkIdentifyJob {
+    /// `bulk_identify`.
+    #[schema(example = "bulk_identify")]
+    kind: JobKind,
+    /// Where.
+    collection_id: CollectionId,
+    /// Candidates per face; 5 unless said.
+    #[schema(minimum = 1, maximum = 100)]
+    limit: Option<u32>,
+    /// Faces searched per image; 1, the largest and most central, unless said.
+    #[schema(minimum = 1, maximum = 64)]
+    max_faces: Option<u32>,
+    /// What counts as a match; the collection's target unless said.
+    threshold: Option<ThresholdSpec>,
+    /// What the identification is for; may be left out where the collection has one purpose.
+    purpose: Option<Purpose>,
+    /// 1 to 1000.
+    items: Vec<BulkIdentifyItem>,
+}
+
+/// A job of many items.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes a form")]
+enum BulkJob {
+    /// Enrolment.
+    Enrol(BulkEnrolJob),
+    /// Identification.
+    Identify(BulkIdentifyJob),
+}
+
+/// A job of many items as a form.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a form")]
+struct BulkForm {
+    /// The job, as JSON.
+    job: BulkJob,
+    /// One image per part, each with a file name of its own that an item names.
+    #[schema(value_type = Vec<String>, format = Binary)]
+    file: Vec<u8>,
+}
+
+/// Start a bulk job
+///
+/// Enrols many subjects (`bulk_enrol`) or searches for many images (`bulk_identify`), each item as its own request
+/// would be and with an outcome of its own. Needs the scope of what it does too. The whole request is checked before
+/// any of it is stored; what depends on the collection's present state (a subject that exists, a consent on record)
+/// is told per item. Follow it at `/v1/jobs/{id}/events`, read outcomes at `/v1/jobs/{id}/results`.
+#[utoipa::path(post, path = "/v1/jobs", tag = "Jobs", security(("bearer" = ["jobs"])),
+    request_body(content((BulkJob = "application/json"), (BulkForm = "multipart/form-data"))),
+    responses((status = 202, body = JobAnswer, description = "Accepted; `location` says where to look")),
+    extensions(("x-problems" = json!(["collection_not_found", "consent_required", "purpose_not_allowed", "queue_unavailable"]))))]
+pub(super) async fn submit(State(app): State<App>, call: Call, document: Document) -> Result<Response> {
+    let (kind, items) = read(&app, &call, document).await?;
+    let job = accept(&app, &call, kind, items).await?;
+    let location = HeaderValue::from_str(&format!("/v1/jobs/{}", job.id));
+    let problem = job.problem.clone().map(|p| (Err(p), call.request_id));
+    let mut response = (StatusCode::ACCEPTED, Json(JobAnswer::of(job, problem))).into_response();
+    if let Ok(v) = location {
+        response.headers_mut().insert(header::LOCATION, v);
+    }
+    Ok(response)
+}
+
+/// The items, checked, as they are stored.
+async fn read(app: &AppState, call: &Call, document: Document) -> Result<(JobKind, Vec<Bytes>)> {
+    let Document { json: mut job, mut files } = document;
+    let kind = match job.remove("kind").as_ref().and_then(Value::as_str) {
+        Some("bulk_enrol") => JobKind::BulkEnrol,
+        Some("bulk_identify") => JobKind::BulkIdentify,
+        _ => return Err(Problem::invalid("/kind", "must be bulk_enrol or bulk_identify").into()),
+    };
+    auth::require(&call.principal, scope(kind))?;
+    let most = app.config.limits.job_items;
+    let items = match job.remove("items") {
+        Some(Value::Array(items)) if (1..=most).contains(&items.len()) => items,
+        _ => return Err(Problem::invalid("/items", format!("must be a list of 1 to {most} items")).into()),
+    };
+    let mut reader = Reader { app, call, files: &mut files };
+    let items = match kind {
+        JobKind::BulkEnrol => reader.enrolments(from_value(Value::Object(job))?, items).await?,
+        _ => reader.identifications(from_value(Value::Object(job))?, items).await?,
+    };
+    files.all_used()?;
+    Ok((kind, items))
+}
+
+/// Reads items one after the other.
+struct Reader<'a> {
+    app: &'a AppState,
+    call: &'a Call,
+    files: &'a mut Attachments,
+}
+
+impl Reader<'_> {
+    async fn enrolments(&mut self, shared: EnrolShared, items: Vec<Value>) -> Result<Vec<Bytes>> {
+        let collection = self.app.collection(&self.call.principal, &shared.collection_id).await?.value;
+        let mut ids = std::collections::HashMap::new();
+        let mut read = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let at = format!("/items/{index}");
+            let (images, params) = self.item(item, &at)?;
+            let mut params: EnrolParams = from_value(params).map_err(|p| below(&at, p))?;
+            params.check().map_err(|p| below(&at, p))?;
+            params.face_selection = params.face_selection.or(shared.face_selection);
+            let id = params.id.take().unwrap_or_else(|| self.fresh(index));
+            if let Some(other) = ids.insert(id.clone(), index) {
+                return Err(Problem::invalid(format!("{at}/id"), format!("item {other} has the same id")).into());
+            }
+            let draft = params.consent.take();
+            let consent = draft.map(|draft| given(&collection, &id, draft, Timestamp::now())).transpose();
+            let consent = consent.map_err(|p| below(&at, p))?;
+            let request = params.enrolment(id, consent, images).request(&collection);
+            read.push(encoded(bulk_item::Request::Enrol(request)));
+        }
+        Ok(read)
+    }
+
+    async fn identifications(&mut self, shared: IdentifyShared, items: Vec<Value>) -> Result<Vec<Bytes>> {
+        let collection = self.app.collection(&self.call.principal, &shared.collection_id).await?.value;
+        let IdentifyShared { limit, max_faces, threshold, purpose, .. } = shared;
+        let params = IdentifyParams { limit, max_faces, threshold, purpose, ..IdentifyParams::default() };
+        let request = params.request(&collection)?;
+        let item = |(index, item): (usize, Value)| {
+            let at = format!("/items/{index}");
+            let (images, params) = self.item(item, &at)?;
+            let NoParams {} = from_value(params).map_err(|p| below(&at, p))?;
+            if images.is_empty() {
+                return Err(Problem::invalid(format!("{at}/images"), "must hold at least one image").into());
+            }
+            Ok(encoded(bulk_item::Request::Identify(v1::IdentifyRequest { images, ..request.clone() })))
+        };
+        items.into_iter().enumerate().map(item).collect()
+    }
+
+    /// Images and parameters of an item.
+    fn item(&mut self, item: Value, at: &str) -> Result<(Vec<v1::Image>, Value), Problem> {
+        let Value::Object(mut item) = item else { return Err(Problem::invalid(at, "must be an object")) };
+        let images = self.images(&mut item, at)?;
+        Ok((images, Value::Object(item)))
+    }
+
+    fn images(&mut self, item: &mut Map<String, Value>, at: &str) -> Result<Vec<v1::Image>, Problem> {
+        let at = format!("{at}/images");
+        let images = match item.remove("images") {
+            None | Some(Value::Null) => return Ok(Vec::new()),
+            Some(Value::Array(images)) => images,
+            Some(_) => return Err(Problem::invalid(at, "must be a list")),
+        };
+        let most = self.app.config.limits.max_images;
+        if images.len() > most {
+            return Err(Problem::invalid(at, format!("at most {most} images are allowed in one item")));
+        }
+        let image = |(i, image)| Ok(v1::Image { data: self.files.image(image, &format!("{at}/{i}"))? });
+        images.iter().enumerate().map(image).collect()
+    }
+
+    /// An id for a subject that the caller did not name: the same one when the request is repeated.
+    fn fresh(&self, index: usize) -> SubjectId {
+        let again = self.call.repeatable.then(|| SubjectId::new(format!("{}-{index}", self.call.job)).ok());
+        again.flatten().unwrap_or_else(SubjectId::generate)
+    }
+}
+
+fn encoded(request: bulk_item::Request) -> Bytes {
+    wire::encode_item(&BulkItem { request: Some(request) })
+}
+
+/// Stores the job and sends workers to it; a repetition finds the job that is there.
+async fn accept(app: &AppState, call: &Call, kind: JobKind, items: Vec<Bytes>) -> Result<JobRecord> {
+    let (jobs, now) = (app.jobs(&call.principal.tenant), Timestamp::now());
+    let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
+    let mut job = JobRecord {
+        id: call.job.clone(),
+        kind,
+        state: JobState::Queued,
+        key: call.principal.key.clone(),
+        created_at: now,
+        updated_at: now,
+        expires_at: now.plus(app.config.times.job_kept),
+        problem: None,
+        progress: Some(Progress { items: count, ..Progress::default() }),
+    };
+    let before = if call.repeatable { jobs.get(&job.id).await? } else { None };
+    match before {
+        // An attempt that did not reach the lane: a new job takes its place.
+        Some(found) if found.value.problem.as_ref().is_some_and(|p| p.code.retryable()) => {
+            job.id = JobId::generate();
+            jobs.create_bulk(&job, items).await?;
+        }
+        Some(found) => job = found.value,
+        None => match jobs.create_bulk(&job, items).await {
+            Ok(_) => {}
+            Err(RepoError::AlreadyExists(_)) => {
+                let found = jobs.get(&job.id).await?;
+                job = found.ok_or_else(|| super::missing(&job.id))?.value;
+            }
+            Err(e) => return Err(e.into()),
+        },
+    }
+    // The attempt that made the job may have died before this. An item is done once however often it is sent for.
+    if !job.state.is_final() {
+        send(app, call, &jobs, &job).await?;
+    }
+    Ok(job)
+}
+
+/// Puts the job's envelopes on the lane. If one cannot be, the job ends with that problem.
+async fn send(app: &AppState, call: &Call, jobs: &Jobs, job: &JobRecord) -> Result<()> {
+    let ids = strand_ids(job);
+    let strands = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    for (strand, id) in (0u32..).zip(&ids) {
+        let items = job.progress.unwrap_or_default().items;
+        let request = BulkRequest { kind: job.kind.as_str().to_owned(), strand, strands, items };
+        let envelope = envelope(call, id, Request::Bulk(request), app.config.times.job_deadline);
+        if let Err(e) = app.queue.submit(Lane::Bulk, &envelope).await {
+            return Err(give_up(app, jobs, job, e).await);
+        }
+    }
+    Ok(())
+}
+
+async fn give_up(app: &AppState, jobs: &Jobs, job: &JobRecord, e: QueueError) -> ApiProblem {
+    let problem = ApiProblem::from(e);
+    let ended = async {
+        jobs.finish(&job.id, Err(problem.problem.clone()), Timestamp::now()).await?;
+        jobs.drop_items(&job.id).await
+    };
+    if let Err(e) = ended.await {
+        tracing::warn!(job = %job.id, error = %e, "a job that was not queued stays open until it expires");
+    }
+    // Only of use where the queue took some of them; without it their worker finds the job ended.
+    for id in strand_ids(job) {
+        if app.queue.cancel(&id).await.is_err() {
+            break;
+        }
+    }
+    problem
+}
+
+/// Ids of the job's envelopes: the job's own, a dot, the strand. None for a job that is not of many items.
+pub(super) fn strand_ids(job: &JobRecord) -> Vec<JobId> {
+    let items = job.progress.map_or(0, |p| p.items as usize);
+    let strands = items.div_ceil(STRAND_ITEMS).min(MOST_STRANDS);
+    (0..strands).filter_map(|strand| JobId::new(format!("{}.{strand}", job.id)).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(items: Option<u32>) -> JobRecord {
+        JobRecord {
+            id: JobId::new("j").unwrap(),
+            kind: JobKind::BulkEnrol,
+            state: JobState::Queued,
+            key: domain::KeyId::new("k").unwrap(),
+            created_at: Timestamp::now(),
+            updated_at: Timestamp::now(),
+            expires_at: Timestamp::now(),
+            problem: None,
+            progress: items.map(|items| Progress { items, ..Progress::default() }),
+        }
+    }
+
+    #[test]
+    fn a_job_has_an_envelope_per_sixteen_items_and_four_at_most() {
+        let count = |items| strand_ids(&job(Some(items))).len();
+        assert_eq!([1, 16, 17, 48, 49, 1000].map(count), [1, 1, 2, 3, 4, 4]);
+        assert_eq!(strand_ids(&job(Some(17)))[1].as_str(), "j.1");
+        assert!(strand_ids(&job(None)).is_empty());
+    }
+}
