@@ -123,6 +123,7 @@ fn problems(method: &str, operation: &mut Value) -> BTreeSet<&'static str> {
     let mut codes: Vec<E> = named.chain([E::Internal]).collect();
     if operation.get("security").is_some() {
         codes.extend([E::Unauthenticated, E::Forbidden, E::InvalidRequest, E::StoreUnavailable, E::Overloaded]);
+        codes.push(E::RateLimited);
     }
     if operation.get("requestBody").is_some() {
         codes.extend([E::PayloadTooLarge, E::UnsupportedMediaType, E::DeadlineExceeded]);

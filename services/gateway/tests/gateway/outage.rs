@@ -1,4 +1,4 @@
-//! The queue is gone, or hangs; and two gateways share what there is.
+//! The queue is gone, or hangs; the store is gone; and two gateways share what there is.
 
 use std::{
     sync::atomic::Ordering,
@@ -7,12 +7,13 @@ use std::{
 
 use domain::Lane;
 use gateway::{Gateway, GatewayDeps};
+use queue::Rate;
 use reqwest::{Client, Method};
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    app::{App, answer, client, image, read},
+    app::{App, answer, client, consent, image, read},
     unplugged::plug,
     worker::Worker,
 };
@@ -39,6 +40,38 @@ async fn a_queue_that_is_away_is_503_and_comes_back_by_itself() {
     while app.post("/v1/detect", json!({"image": image("face")})).await.status != 200 {}
     assert_eq!(app.get("/readyz").await.status, 200);
     app.delete(anna).await.problem(410, "erased", "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_queue_no_request_is_refused_for_its_keys_rate() {
+    let rate = Rate { per_second: 0.001, burst: 1 };
+    let app = App::start_with(|c| c.limits.key_rate = Some(rate)).await;
+    app.get("/v1/collections").await.expect(200);
+    app.get("/v1/collections").await.problem(429, "rate_limited", "");
+    app.plug.store(plug::OUT, Ordering::SeqCst);
+    let uncounted = app.get("/v1/collections").await;
+    assert_eq!((uncounted.status, uncounted.header("ratelimit-limit")), (200, ""));
+    app.plug.store(plug::IN, Ordering::SeqCst);
+    app.get("/v1/collections").await.problem(429, "rate_limited", "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_away_nothing_is_acknowledged_and_it_comes_back_by_itself() {
+    let app = App::start().await;
+    app.collection("staff").await;
+    app.subject("staff", "anna").await;
+    app.store_away.store(true, Ordering::SeqCst);
+    let began = Instant::now();
+    let (subjects, bert) = ("/v1/collections/staff/subjects", json!({"id": "bert", "consent": consent()}));
+    app.post(subjects, bert.clone()).await.problem(503, "store_unavailable", "");
+    app.delete("/v1/collections/staff/subjects/anna").await.problem(503, "store_unavailable", "");
+    app.post("/v1/detect", json!({"image": image("face")})).await.problem(503, "store_unavailable", "");
+    app.get("/readyz").await.problem(503, "store_unavailable", "");
+    assert!(began.elapsed() < app.config.times.deadline);
+    app.store_away.store(false, Ordering::SeqCst);
+    assert_eq!(app.get("/readyz").await.status, 200);
+    assert_eq!(app.get("/v1/collections/staff/subjects/anna").await.status, 200, "nothing was erased");
+    app.post(subjects, bert).await.expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
