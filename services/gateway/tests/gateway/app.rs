@@ -111,6 +111,11 @@ impl App {
 
     /// Another gateway on the same store and queue. The worker stays with the first.
     pub async fn second(&self) -> Self {
+        self.second_on(&tokio::runtime::Handle::current()).await
+    }
+
+    /// The same in a runtime of its own.
+    pub async fn second_on(&self, runtime: &tokio::runtime::Handle) -> Self {
         let (registry, shutdown) = (prometheus::Registry::new(), CancellationToken::new());
         let deps = GatewayDeps {
             store: self.store.clone(),
@@ -118,7 +123,7 @@ impl App {
             registry: registry.clone(),
             system: self.system.clone(),
         };
-        let gateway = Gateway::bind(self.config.clone(), deps).await.unwrap();
+        let gateway = runtime.spawn(Gateway::bind(self.config.clone(), deps)).await.unwrap().unwrap();
         Self {
             base: format!("https://localhost:{}", gateway.address().port()),
             key: self.key.clone(),
@@ -128,7 +133,7 @@ impl App {
             registry,
             system: self.system.clone(),
             worker: None,
-            serving: tokio::spawn(gateway.serve(shutdown.clone())),
+            serving: runtime.spawn(gateway.serve(shutdown.clone())),
             shutdown,
             config: self.config.clone(),
             client: client(&self.config, |c| c),
