@@ -18,6 +18,8 @@ use crate::ALONE;
 
 /// Longest time a process may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(20);
+/// Longer than `fail_timeout` of `deploy/nginx`.
+const LEFT_OUT: Duration = Duration::from_millis(2500);
 /// How often a caller repeats a request before it gives up.
 const REPETITIONS: usize = 40;
 
@@ -122,6 +124,8 @@ async fn every_process_is_replaced_under_load_and_nothing_is_lost() {
         for i in 0..2 {
             replace(&format!("worker {i}"), cluster.worker_mut(i));
             replace(&format!("gateway {i}"), cluster.gateway_mut(i));
+            // For as long as nginx leaves a gateway out that was away.
+            std::thread::sleep(LEFT_OUT);
         }
     })
     .await;

@@ -74,6 +74,8 @@ pub struct Times {
     pub job_deadline: Duration,
     /// How long a job's record and result are kept.
     pub job_kept: Duration,
+    /// How long a write under an idempotency key counts as under way after its gateway last said so.
+    pub idempotency_lease: Duration,
     /// How long an idempotency key is remembered.
     pub idempotency: Duration,
     /// How long requests in flight may take after a shutdown began.
@@ -116,6 +118,7 @@ impl Default for Times {
             body: Duration::from_secs(60),
             job_deadline: Duration::from_secs(15 * 60),
             job_kept: Duration::from_secs(24 * 3600),
+            idempotency_lease: Duration::from_secs(6),
             idempotency: Duration::from_secs(24 * 3600),
             drain: Duration::from_secs(25),
         }

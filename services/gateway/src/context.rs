@@ -52,9 +52,14 @@ impl Call {
     }
 }
 
-/// The job id that an idempotency key has been given before.
+/// The job id that an idempotency key has been given before, and how much of the caller's time the key has taken.
 #[derive(Clone, Debug)]
-pub(crate) struct JobHint(pub JobId);
+pub(crate) struct JobHint {
+    /// The id.
+    pub job: JobId,
+    /// Time spent waiting for an earlier attempt.
+    pub waited: Duration,
+}
 
 impl FromRequestParts<App> for Call {
     type Rejection = ApiProblem;
@@ -64,16 +69,19 @@ impl FromRequestParts<App> for Call {
         // Every route with a handler that takes a call requires a scope, so the edge has put the principal here.
         let principal = parts.extensions.get::<Principal>().cloned();
         let principal = principal.ok_or_else(|| ApiProblem::new(ErrorCode::Internal, "no principal on this route"))?;
-        let hint = parts.extensions.get::<JobHint>().map(|h| h.0.clone());
+        let hint = parts.extensions.get::<JobHint>().cloned();
+        let waited = hint.as_ref().map(|h| h.waited).filter(|w| !w.is_zero());
+        let deadline = deadline(&parts.headers, &app.config.times)?;
+        let left = |w| deadline.unwrap_or(app.config.times.deadline).saturating_sub(w);
         Ok(Self {
             request_id,
             principal,
-            deadline: deadline(&parts.headers, &app.config.times)?,
+            deadline: waited.map(left).or(deadline),
             prefer: prefer(&parts.headers)?,
             traceparent: traceparent(&parts.headers),
             repeatable: hint.is_some(),
             place: parts.extensions.get::<Arc<Place>>().cloned(),
-            job: hint.unwrap_or_else(JobId::generate),
+            job: hint.map_or_else(JobId::generate, |h| h.job),
         })
     }
 }

@@ -129,7 +129,7 @@ fn problems(method: &str, operation: &mut Value) -> BTreeSet<&'static str> {
         codes.extend([E::PayloadTooLarge, E::UnsupportedMediaType, E::DeadlineExceeded]);
     }
     if method != "get" {
-        codes.extend([E::Conflict, E::IdempotencyKeyReused]);
+        codes.extend([E::Conflict, E::IdempotencyKeyReused, E::DeadlineExceeded]);
     }
     if takes_images(operation) {
         codes.extend([
@@ -149,7 +149,8 @@ fn describe_headers(method: &str, operation: &mut Value) {
     if method != "get" && operation.get("security").is_some() {
         more.push(header(
             "idempotency-key",
-            "The request is carried out once; repetitions get the same answer for 24 h",
+            "The request is carried out once; repetitions get the same answer for 24 h. One that comes while the first \
+             is under way waits for its answer, at any gateway; `deadline_exceeded` then says to repeat it again",
         ));
     }
     // Where 202 is the only answer there is nothing to wait for.

@@ -1,5 +1,7 @@
 //! `Idempotency-Key`: the first request under a key is carried out, also when its caller hangs up; repetitions get
-//! the same answer. 5xx answers are not kept, so that a repetition tries again under the same job id.
+//! the same answer, at whichever gateway. 5xx answers are not kept, so that a repetition tries again under the same
+//! job id. A repetition that comes while the first request is under way waits for its answer; when its gateway has
+//! died, which shows by the lease it renewed no more, the repetition does the work, under the same job id too.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -15,16 +17,23 @@ use domain::{ErrorCode, JobId, Principal, Problem, Timestamp};
 use futures::FutureExt;
 use sha2::{Digest, Sha256};
 use store::{Attempt, Begun, IdempotencySlot, StoredReply};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     admission::Admitted,
-    context::JobHint,
+    context::{JobHint, deadline},
     problem::{ApiProblem, Result},
     state::{App, AppState},
 };
 
 /// The header.
 pub(super) const HEADER: &str = "idempotency-key";
+
+/// Pause before the first further look at a slot that another attempt holds; each next one is twice as long.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+/// Longest pause.
+const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// Set on answers that are given again.
 static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -60,26 +69,71 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response> {
     let body = to_bytes(body, usize::MAX).await.map_err(|_| super::defect())?;
     let fingerprint = fingerprint(&parts, &body);
     let (slot, job) = (IdempotencySlot::new(&who.tenant, &who.key, &key), job_id(&who, &key, &fingerprint)?);
-    // An attempt may last as long as the longest deadline; older ones died with their process.
-    let takeover_after = app.config.times.max_deadline + Duration::from_secs(5);
-    let attempt = Attempt { fingerprint: &fingerprint, job_id: &job, now: Timestamp::now(), takeover_after };
-    let job = match app.idempotency.begin(&slot, &attempt).await? {
-        Begun::Begun => job,
-        Begun::TakenOver(job) => job,
-        Begun::Replay(stored) => return Ok(replay(stored)),
-        Begun::InProgress => {
-            let detail = "the first request with this idempotency key is still being worked on";
-            return Err(ApiProblem::new(ErrorCode::Conflict, detail).retry_after(Duration::from_secs(1)));
-        }
-        Begun::Reused => {
-            let detail = "this idempotency key was used for another request; take a new key";
-            return Err(ApiProblem::new(ErrorCode::IdempotencyKeyReused, detail));
-        }
+    let patience = deadline(&parts.headers, &app.config.times)?.unwrap_or(app.config.times.deadline);
+    let came = Instant::now();
+    let job = match claim(app, &slot, (fingerprint.as_str(), job), came + patience).await? {
+        Claimed::Work(job) => job,
+        Claimed::Answer(stored) => return Ok(replay(stored)),
     };
+    // Less than a round trip to the store is no wait.
+    let waited = Some(came.elapsed()).filter(|w| *w >= FIRST_LOOK).unwrap_or_default();
     let mut request = Request::from_parts(parts, Body::from(body));
-    request.extensions_mut().insert(JobHint(job.clone()));
+    request.extensions_mut().insert(JobHint { job: job.clone(), waited });
+    let lease = AbortOnDropHandle::new(tokio::spawn(renew(app.clone(), slot.clone(), job.clone())));
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    drop(lease);
     keep(app, &slot, &job, handled.unwrap_or_else(|_| super::defect().into_response())).await
+}
+
+/// What a request under a key is to do.
+enum Claimed {
+    /// The work, under this job id.
+    Work(JobId),
+    /// Give this answer again.
+    Answer(StoredReply),
+}
+
+/// Claims the slot. While another attempt holds it, looks again and again until `end`: for its answer, for the slot
+/// freed because it failed, or for the end of its lease.
+async fn claim(
+    app: &AppState,
+    slot: &IdempotencySlot,
+    (fingerprint, job): (&str, JobId),
+    end: Instant,
+) -> Result<Claimed> {
+    let mut pause = FIRST_LOOK;
+    loop {
+        let takeover_after = app.config.times.idempotency_lease;
+        let attempt = Attempt { fingerprint, job_id: &job, now: Timestamp::now(), takeover_after };
+        match app.idempotency.begin(slot, &attempt).await? {
+            Begun::Begun => return Ok(Claimed::Work(job)),
+            Begun::TakenOver(job) => return Ok(Claimed::Work(job)),
+            Begun::Replay(stored) => return Ok(Claimed::Answer(stored)),
+            Begun::Reused => {
+                let detail = "this idempotency key was used for another request; take a new key";
+                return Err(ApiProblem::new(ErrorCode::IdempotencyKeyReused, detail));
+            }
+            Begun::InProgress if Instant::now() >= end => {
+                // Not a conflict: the same request may be sent again, and gets the answer once there is one.
+                let detail = "the first request with this idempotency key is still being worked on; repeat it";
+                return Err(ApiProblem::new(ErrorCode::DeadlineExceeded, detail).retry_after(Duration::from_secs(1)));
+            }
+            Begun::InProgress => tokio::time::sleep_until((Instant::now() + pause).min(end)).await,
+        }
+        pause = (pause * 2).min(LAST_LOOK);
+    }
+}
+
+/// Renews the lease until it is dropped or there is nothing to renew. Three renewals fit into a lease.
+async fn renew(app: App, slot: IdempotencySlot, job: JobId) {
+    loop {
+        tokio::time::sleep(app.config.times.idempotency_lease / 3).await;
+        match app.idempotency.renew(&slot, &job, Timestamp::now()).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(e) => tracing::debug!(%job, error = %e, "the lease of an idempotency key was not renewed"),
+        }
+    }
 }
 
 fn key(parts: &Parts) -> Result<String, Problem> {

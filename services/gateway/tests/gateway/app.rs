@@ -128,6 +128,11 @@ impl App {
 
     /// Another gateway on the same store and queue. The worker stays with the first.
     pub async fn second(&self) -> Self {
+        self.second_on(&tokio::runtime::Handle::current()).await
+    }
+
+    /// The same in a runtime of its own.
+    pub async fn second_on(&self, runtime: &tokio::runtime::Handle) -> Self {
         let (registry, shutdown) = (prometheus::Registry::new(), CancellationToken::new());
         let deps = GatewayDeps {
             store: self.store.clone(),
@@ -135,7 +140,7 @@ impl App {
             registry: registry.clone(),
             system: self.system.clone(),
         };
-        let gateway = Gateway::bind(self.config.clone(), deps).await.unwrap();
+        let gateway = runtime.spawn(Gateway::bind(self.config.clone(), deps)).await.unwrap().unwrap();
         Self {
             base: format!("https://localhost:{}", gateway.address().port()),
             key: self.key.clone(),
@@ -148,7 +153,7 @@ impl App {
             plug: self.plug.clone(),
             cancelled: self.cancelled.clone(),
             presence: self.presence.clone(),
-            serving: tokio::spawn(gateway.serve(shutdown.clone())),
+            serving: runtime.spawn(gateway.serve(shutdown.clone())),
             shutdown,
             config: self.config.clone(),
             client: client(&self.config, |c| c),

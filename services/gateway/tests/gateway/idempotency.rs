@@ -56,19 +56,18 @@ async fn refusals_are_kept_and_failures_of_the_service_are_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_under_way_is_not_begun_twice() {
     let app = App::start().await;
-    let slow = |app: &App| {
-        let request =
-            app.call(Method::POST, "/v1/detect").header("idempotency-key", "s1").header("x-deadline-ms", "3000");
+    let slow = |app: &App, ms: &str| {
+        let request = app.call(Method::POST, "/v1/detect").header("idempotency-key", "s1").header("x-deadline-ms", ms);
         request.json(&json!({"image": image("silent")}))
     };
-    let first = tokio::spawn(answer(slow(&app)));
+    let first = tokio::spawn(answer(slow(&app, "3000")));
     let worker = app.worker.as_ref().unwrap();
     while worker.taken.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
     }
-    let second = answer(slow(&app)).await;
-    second.problem(409, "conflict", "still being worked on");
-    assert_eq!(second.header("retry-after"), "1");
+    let second = answer(slow(&app, "300")).await;
+    second.problem(504, "deadline_exceeded", "still being worked on");
+    assert_eq!((second.header("retry-after"), &second.body["retryable"]), ("1", &json!(true)));
     first.await.unwrap().problem(504, "deadline_exceeded", "");
     assert_eq!(worker.taken.load(Ordering::SeqCst), 1);
 }
@@ -78,15 +77,9 @@ async fn a_write_whose_caller_hung_up_is_finished_and_found() {
     let app = App::start().await;
     app.collection("staff").await;
     let gone = enrol(&app, "h1", "anna").timeout(std::time::Duration::from_millis(1)).send().await;
-    // Whether the answer came within the millisecond or not: the repetition gives 201, never 409 for ever.
+    // Whether the answer came within the millisecond or not: the repetition waits for it.
     drop(gone);
-    let found = loop {
-        let again = answer(enrol(&app, "h1", "anna")).await;
-        if again.status != 409 {
-            break again;
-        }
-    };
-    found.expect(201);
+    answer(enrol(&app, "h1", "anna")).await.expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,4 +108,69 @@ async fn keys_that_are_no_keys_are_refused() {
         let refused = answer(request.json(&json!({"purposes": ["a"]}))).await;
         assert_eq!(refused.problem(400, "invalid_request", "255").pointer(), "idempotency-key");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_key_at_two_gateways_at_once_is_one_effect_and_one_answer() {
+    let app = App::start().await;
+    app.collection("staff").await;
+    let other = app.second().await;
+    for round in 0..10 {
+        let (key, id) = (format!("two-{round}"), format!("p{round}"));
+        let (one, two) = tokio::join!(answer(enrol(&app, &key, &id)), answer(enrol(&other, &key, &id)));
+        assert_eq!((one.status, two.status), (201, 201), "{:?} {:?}", one.body, two.body);
+        assert_eq!(one.body, two.body);
+        let replayed = [&one, &two].map(|a| a.header("idempotency-replayed").len());
+        assert_eq!(replayed.iter().filter(|n| **n > 0).count(), 1, "one of them did it");
+    }
+    assert_eq!(app.worker.as_ref().unwrap().taken.load(Ordering::SeqCst), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repetition_elsewhere_finishes_what_a_dead_gateway_began() {
+    let mut app = App::start().await;
+    app.collection("staff").await;
+    app.worker = None;
+    // A gateway in a runtime of its own, which dies with it in the middle of everything.
+    let doomed = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let victim = {
+        let second = app.second_on(doomed.handle()).await;
+        let asking = tokio::spawn(enrol(&second, "dead", "anna").send());
+        while app.queue.depth(domain::Lane::Interactive).await.unwrap().waiting == 0 {
+            tokio::task::yield_now().await;
+        }
+        doomed.shutdown_background();
+        assert!(asking.await.unwrap().is_err(), "its caller sees a broken connection");
+        second
+    };
+    app.worker = Some(crate::worker::Worker::start(app.queue.clone(), app.store.clone()));
+    let began = std::time::Instant::now();
+    let again = answer(enrol(&app, "dead", "anna")).await.expect(201);
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+    let faces = app.get("/v1/collections/staff/subjects/anna").await.expect(200)["faces"].clone();
+    assert_eq!(faces, again["faces"], "what was answered is what is there");
+    assert_eq!(faces.as_array().unwrap().len(), 1);
+    let seen = app.worker.as_ref().unwrap().seen.lock().clone();
+    assert_eq!(seen.len(), 2, "sent again, since nobody could know that it was done");
+    assert_eq!(seen[0].job_id, seen[1].job_id);
+    drop(victim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_living_attempt_keeps_its_lease_however_long_it_takes() {
+    let app = App::start_with(|c| c.times.idempotency_lease = std::time::Duration::from_millis(300)).await;
+    let other = app.second().await;
+    let slow = |app: &App, ms: &str| {
+        let request = app.call(Method::POST, "/v1/detect").header("idempotency-key", "l1").header("x-deadline-ms", ms);
+        request.json(&json!({"image": image("silent")}))
+    };
+    let first = tokio::spawn(answer(slow(&app, "4000")));
+    let worker = app.worker.as_ref().unwrap();
+    while worker.taken.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // Many leases later it is still the first attempt's.
+    answer(slow(&other, "1500")).await.problem(504, "deadline_exceeded", "still being worked on");
+    assert_eq!(worker.taken.load(Ordering::SeqCst), 1);
+    first.await.unwrap().problem(504, "deadline_exceeded", "4000 ms");
 }

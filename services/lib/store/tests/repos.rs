@@ -334,6 +334,11 @@ async fn a_repeated_request_gets_the_first_ones_answer(f: Fixture) {
     assert_eq!(idem.begin(&another_key, &other).await.unwrap(), Begun::Begun);
 
     let late = NOW.plus(Duration::from_secs(31));
+    assert!(idem.renew(&slot, &one, late).await.unwrap());
+    assert!(!idem.renew(&slot, &two, late).await.unwrap(), "not its slot");
+    let later = late.plus(Duration::from_secs(29));
+    assert_eq!(idem.begin(&slot, &at(&two, later)).await.unwrap(), Begun::InProgress, "renewed");
+    let late = late.plus(Duration::from_secs(31));
     assert_eq!(idem.begin(&slot, &at(&two, late)).await.unwrap(), Begun::TakenOver(one.clone()));
     assert_eq!(idem.begin(&slot, &at(&two, late)).await.unwrap(), Begun::InProgress);
     let reply = StoredReply { status: 201, headers: vec![("etag".into(), "\"4\"".into())], body: "{}".into() };
@@ -343,6 +348,7 @@ async fn a_repeated_request_gets_the_first_ones_answer(f: Fixture) {
     assert_eq!(idem.begin(&slot, &at(&two, late)).await.unwrap(), Begun::Replay(reply.clone()));
     idem.abandon(&slot, &one).await.unwrap();
     assert_eq!(idem.begin(&slot, &at(&two, late)).await.unwrap(), Begun::Replay(reply), "an answer stays");
+    assert!(!idem.renew(&slot, &one, late).await.unwrap(), "it has ended");
 
     idem.abandon(&another_key, &two).await.unwrap();
     assert_eq!(idem.begin(&another_key, &at(&one, NOW)).await.unwrap(), Begun::Begun);

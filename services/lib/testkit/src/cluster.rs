@@ -2,6 +2,7 @@
 //! where a test wants to break connections, a proxy between each process and Redis.
 
 use std::{
+    io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     thread,
@@ -55,6 +56,9 @@ impl Default for ClusterOptions {
         }
     }
 }
+
+/// Lines of each process's output that a failed test shows.
+const SHOWN: usize = 25;
 
 /// All of it, running. Dropping it kills everything and removes the data.
 #[derive(Debug)]
@@ -252,5 +256,22 @@ impl Cluster {
             assert!(!ended, "the gateway has made no certificate; it wrote:\n{}", gateway.output());
             thread::sleep(Duration::from_millis(10));
         }
+    }
+}
+
+impl Drop for Cluster {
+    /// A test that fails shows what the processes had to say.
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            return;
+        }
+        let show = |name: String, member: &Member| {
+            let output = member.service.try_output().unwrap_or_else(|| "(it does not run)".to_owned());
+            let lines: Vec<_> = output.lines().collect();
+            let last = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
+            drop(writeln!(io::stderr(), "---- {name}\n{last}"));
+        };
+        self.gateways.iter().enumerate().for_each(|(i, g)| show(format!("gateway {i}"), g));
+        self.workers.iter().enumerate().for_each(|(i, w)| show(format!("worker {i}"), w));
     }
 }

@@ -168,6 +168,11 @@ impl Service {
         self.now().log.text()
     }
 
+    /// The same, while it runs.
+    pub(crate) fn try_output(&self) -> Option<String> {
+        self.running.as_ref().map(|r| r.log.text())
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -41,7 +41,7 @@ pub struct Attempt<'a> {
     pub job_id: &'a JobId,
     /// The present moment.
     pub now: Timestamp,
-    /// How old an unfinished attempt must be to count as given up.
+    /// How long an unfinished attempt may go without [`Idempotency::renew`] before it counts as given up.
     pub takeover_after: Duration,
 }
 
@@ -76,6 +76,7 @@ pub enum Begun {
 struct Entry {
     fingerprint: String,
     job_id: JobId,
+    /// When it began or was last renewed; when it ended, once it has.
     since: Timestamp,
     /// Status and headers once there is an answer; the body follows the JSON.
     reply: Option<(u16, Vec<(String, String)>)>,
@@ -121,6 +122,21 @@ impl Idempotency {
         Err(RepoError::Contended)
     }
 
+    /// Says that the attempt is still at work. Whether there is anything left to renew.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn renew(&self, slot: &IdempotencySlot, job_id: &JobId, now: Timestamp) -> Result<bool, RepoError> {
+        let Some((mut entry, _, version)) = self.read(slot).await? else { return Ok(false) };
+        if entry.job_id != *job_id || entry.reply.is_some() {
+            return Ok(false);
+        }
+        entry.since = now;
+        // Whoever was quicker has either renewed it or ended it.
+        self.write(slot, Some(version), &entry, &[]).await?;
+        Ok(true)
+    }
+
     /// Keeps the answer for later requests under the key, unless another attempt has taken the slot over.
     ///
     /// # Errors
@@ -151,15 +167,19 @@ impl Idempotency {
     /// # Errors
     /// The store's.
     pub async fn abandon(&self, slot: &IdempotencySlot, job_id: &JobId) -> Result<(), RepoError> {
-        let Some((entry, _, version)) = self.read(slot).await? else { return Ok(()) };
-        if entry.job_id != *job_id || entry.reply.is_some() {
-            return Ok(());
+        for _ in 0..ATTEMPTS {
+            let Some((entry, _, version)) = self.read(slot).await? else { return Ok(()) };
+            if entry.job_id != *job_id || entry.reply.is_some() {
+                return Ok(());
+            }
+            let commit = Commit::new().when(as_seen(&slot.key, Some(version))).delete(&slot.key);
+            match self.store.commit(&slot.space, commit).await {
+                Ok(_) => return Ok(()),
+                Err(StoreError::Precondition { .. }) => {}
+                Err(e) => return Err(e.into()),
+            }
         }
-        let commit = Commit::new().when(as_seen(&slot.key, Some(version))).delete(&slot.key);
-        match self.store.commit(&slot.space, commit).await {
-            Ok(_) | Err(StoreError::Precondition { .. }) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
+        Err(RepoError::Contended)
     }
 
     async fn read(&self, slot: &IdempotencySlot) -> Result<Option<(Entry, Bytes, Revision)>, RepoError> {
