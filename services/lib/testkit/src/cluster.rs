@@ -267,7 +267,8 @@ impl Drop for Cluster {
         }
         let show = |name: String, member: &Member| {
             let output = member.service.try_output().unwrap_or_else(|| "(it does not run)".to_owned());
-            let lines: Vec<_> = output.lines().collect();
+            // Requests that were answered are of no interest; what was refused has its reason in another line.
+            let lines: Vec<_> = output.lines().filter(|l| !l.contains(r#""message":"request""#)).collect();
             let last = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
             drop(writeln!(io::stderr(), "---- {name}\n{last}"));
         };
