@@ -12,7 +12,7 @@ use futures::FutureExt;
 use queue::{Consumer, Delivery};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wire::v1::{BulkRequest, CatchUpReply, envelope::Request, reply::Outcome};
+use wire::v1::{BulkRequest, envelope::Request, reply::Outcome};
 
 use crate::{
     jobs::{
@@ -99,7 +99,7 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
     }
     if let Some(Request::Bulk(strand)) = &delivery.envelope.request {
         let strand = strand.clone();
-        see_to_strand(desk, name, delivery, &strand, &context).await;
+        see_to_strand(desk, delivery, &strand, &context).await;
         return;
     }
     // The envelope moves to the job for its images' sake; what the reply needs stays with the delivery.
@@ -117,18 +117,14 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
 
 /// One slice of a bulk job's strand. A strand with more to do goes to the end of the lane; one that failed for want of
 /// the store goes back undone.
-async fn see_to_strand(desk: &Desk, name: &str, delivery: Delivery, strand: &BulkRequest, context: &Context) {
+async fn see_to_strand(desk: &Desk, delivery: Delivery, strand: &BulkRequest, context: &Context) {
     let last = delivery.envelope.attempt >= MAX_DELIVERIES;
     let work = bulk::slice(desk, &delivery.envelope, strand, last, context);
     let done = with_heartbeat(&delivery, AssertUnwindSafe(work).catch_unwind()).await;
     let job = delivery.envelope.job_id.clone();
     let outcome = match done {
         Ok(Ok(Slice::More)) => delivery.requeue().await,
-        Ok(Ok(Slice::Done)) => {
-            let reply =
-                respond::reply(desk, name, &job, Ok(Outcome::CatchUp(CatchUpReply::default())), &context.timings);
-            delivery.settle(&reply).await
-        }
+        Ok(Ok(Slice::Done)) => delivery.acknowledge().await,
         Ok(Err(problem)) => {
             tracing::warn!(%job, %problem, "a slice of a bulk job is put off");
             tokio::time::sleep(BACKOFF).await;

@@ -3,6 +3,9 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use domain::{CollectionId, TenantId};
+use store::Revision;
+
 use crate::{Galleries, GalleryError, cell::blocking, live::Live, snapshot::Header};
 
 impl Galleries {
@@ -23,6 +26,41 @@ impl Galleries {
             done = done.and(result);
         }
         done.and(self.sweep_snapshots().await)
+    }
+
+    /// Applies what the store has erased from one collection so far: when this returns, nothing erased before the call
+    /// is in its gallery or snapshot. A gallery that is not in memory is not read for it.
+    ///
+    /// # Errors
+    /// [`GalleryError::Snapshot`] when erased rows cannot be destroyed; the store's.
+    pub async fn apply_erasures(
+        &self,
+        tenant: &TenantId,
+        collection: &CollectionId,
+    ) -> Result<Option<Revision>, GalleryError> {
+        let cell = self.cell(tenant, collection);
+        // Whoever brings the gallery into memory has the turn until it is there.
+        let in_memory = {
+            let _turn = cell.turn.lock().await;
+            cell.live().is_some()
+        };
+        if in_memory {
+            return match self.catch_up(&cell).await {
+                Ok(live) => Ok(Some(live.revision())),
+                Err(GalleryError::CollectionNotFound(_)) => Ok(None),
+                Err(e) => Err(e),
+            };
+        }
+        let Some(snapshots) = self.snapshots.clone() else { return Ok(None) };
+        let (t, c) = (tenant.clone(), collection.clone());
+        // A header that cannot be read says nothing about its rows.
+        let header = blocking(move || Ok(snapshots.header(&t, &c).map_err(|_| ()))).await?;
+        match header {
+            Ok(None) => {}
+            Ok(Some(header)) => self.sweep_snapshot(&header).await?,
+            Err(()) => cell.destroy_snapshot(self.snapshots.as_ref()).await?,
+        }
+        Ok(None)
     }
 
     /// Drops every gallery in memory, overwriting its rows, and returns when no search reads one any more. A search

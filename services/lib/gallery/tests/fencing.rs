@@ -204,3 +204,27 @@ async fn snapshots_are_looked_after_before_the_first_search() {
     assert!(!fs::read(&left[0]).unwrap().windows(16).any(|w| w == needle));
     assert_eq!((staff.faces(&g, 11).await, guests.faces(&g, 2).await), (vec![face_id(11)], vec![face_id(2)]));
 }
+
+#[tokio::test]
+async fn an_erasure_reaches_memory_and_snapshots_without_reading_a_gallery_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let e = Enrolled::new(&open(dir.path(), KEPT), "staff").await;
+    e.enrol(1, 10, 1).await;
+    e.enrol(2, 20, 2).await;
+    let g = galleries(&e.store, dir.path());
+    assert_eq!(e.faces(&g, 1).await, [face_id(10)]);
+    g.save_all().await.unwrap();
+    // In memory: the row goes, and the snapshot that held it.
+    let held = g.current(&e.tenant, &e.collection, contract(1)).await.unwrap();
+    e.delete_subject(1).await;
+    assert!(g.apply_erasures(&e.tenant, &e.collection).await.unwrap().is_some());
+    assert_eq!((held.index().len(), files(dir.path())), (1, 0));
+    g.save_all().await.unwrap();
+    // Not in memory: a snapshot without erased rows stays, one with them goes, and no gallery is read.
+    let other = galleries(&e.store, dir.path());
+    assert_eq!(other.apply_erasures(&e.tenant, &e.collection).await.unwrap(), None);
+    assert_eq!(files(dir.path()), 1);
+    e.delete_subject(2).await;
+    assert_eq!(other.apply_erasures(&e.tenant, &e.collection).await.unwrap(), None);
+    assert_eq!((files(dir.path()), other.stats().collections), (0, 0));
+}

@@ -44,6 +44,14 @@ impl Delivery {
         self.settle_optional(Some(reply)).await
     }
 
+    /// Acknowledges the job without a reply: nobody waits, and what it brought lies in the store.
+    ///
+    /// # Errors
+    /// As [`Self::settle`].
+    pub async fn acknowledge(self) -> Result<(), QueueError> {
+        self.settle_optional(None).await
+    }
+
     pub(crate) async fn settle_optional(self, reply: Option<&Reply>) -> Result<(), QueueError> {
         self.place.settle(&self.envelope.reply_to, reply).await
     }

@@ -1,7 +1,7 @@
-//! Catch up: brings a collection's gallery to the store's present revision, so that what was erased there is gone from
-//! memory and from snapshots before the erasure is acknowledged. Asked for by the gateway after every erasure.
+//! Catch up: what was erased from a collection goes from this worker's memory and snapshots too, before the erasure is
+//! acknowledged. Asked of every worker by the gateway, after every erasure.
 
-use domain::{CollectionId, ErrorCode, Problem, TenantId};
+use domain::{CollectionId, Problem, TenantId};
 use wire::v1::{CatchUpReply, CatchUpRequest};
 
 use super::Desk;
@@ -16,12 +16,10 @@ pub(super) async fn run(
     let id = CollectionId::new(&request.collection_id).map_err(|e| Problem::invalid("collection_id", e.to_string()))?;
     desk.fence.check()?;
     let start = std::time::Instant::now();
-    let reached = desk.galleries.current(tenant, &id, desk.pipeline.contract()).await;
+    let reached = desk.galleries.apply_erasures(tenant, &id).await;
     context.timings.since(Stage::Search, start);
     match reached {
-        Ok(gallery) => Ok(CatchUpReply { revision: gallery.revision().0 }),
-        // The collection itself was erased: its gallery is gone with it.
-        Err(e) if e.code() == ErrorCode::CollectionNotFound => Ok(CatchUpReply { revision: 0 }),
+        Ok(reached) => Ok(CatchUpReply { revision: reached.map_or(0, |r| r.0) }),
         Err(e) => Err(Problem::new(e.code(), e.to_string())),
     }
 }
