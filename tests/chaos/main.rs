@@ -8,7 +8,9 @@
     reason = "a test fails by panicking; figures show with --nocapture"
 )]
 
-mod deaths;
+#[path = "../events.rs"]
+mod events;
+mod gateway_killed;
 mod kill;
 mod load;
 #[path = "../models.rs"]
@@ -19,3 +21,4 @@ mod poison;
 mod redelivered;
 mod redis_killed;
 mod stop;
+mod worker_killed;

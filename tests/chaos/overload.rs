@@ -11,6 +11,8 @@ use crate::load::{ALONE, Outcome, Summary, at_once, at_rate, quantile};
 const DEADLINE: Duration = Duration::from_secs(2);
 /// What a refusal may take.
 const REFUSAL: Duration = Duration::from_millis(500);
+/// How long the capacity is measured.
+const MEASURE: Duration = Duration::from_secs(2);
 /// Memory a process may gain under overload.
 const GROWTH: u64 = 96 << 20;
 
@@ -45,13 +47,13 @@ async fn overloaded(lasting: Duration) {
     let cluster = Cluster::start(ClusterOptions::default());
     let client = cluster.client();
     let photo = Picture::decode(&Person::Astronaut.photo()).resized(160, 160).png();
-    let before = capacity(&client, &photo, Duration::from_secs(3)).await;
+    let before = capacity(&client, &photo, MEASURE).await;
     // What the first overload takes stays with the allocator: the second must not take more.
     drop(at_rate(&client, 3.0 * before, Duration::from_secs(2), |c, _| request(c, &photo)).await);
     let at_first = memory(&cluster);
     let outcomes = at_rate(&client, 3.0 * before, lasting, |c, _| request(c, &photo)).await;
     let at_last = memory(&cluster);
-    let after = capacity(&client, &photo, Duration::from_secs(3)).await;
+    let after = capacity(&client, &photo, MEASURE).await;
 
     println!("{before:.0} requests a second; at three times that: {}", Summary(&outcomes));
     println!("afterwards {after:.0} requests a second");
@@ -81,7 +83,7 @@ async fn overloaded(lasting: Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn at_three_times_the_capacity_some_are_refused_at_once_and_the_rest_are_in_time() {
-    overloaded(Duration::from_secs(8)).await;
+    overloaded(Duration::from_secs(6)).await;
 }
 
 /// `cargo test -p visavis-tests --test chaos -- --ignored --nocapture a_minute_at_three_times`

@@ -9,6 +9,8 @@
 
 mod bulk;
 mod consistency;
+#[path = "../events.rs"]
+mod events;
 mod proxy;
 mod rolling;
 

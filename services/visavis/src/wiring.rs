@@ -33,7 +33,8 @@ pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
             queue_depth: config.queue.lane_jobs as u64,
             key_rate: key_rate(config),
             key_in_flight: Some(g.key_in_flight).filter(|n| *n > 0),
-            ..base.limits
+            job_items: l.job_items,
+            event_streams: g.event_streams,
         },
         times: Times {
             deadline: g.default_deadline(),

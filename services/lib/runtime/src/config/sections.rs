@@ -75,6 +75,8 @@ pub struct GatewaySection {
     pub key_burst: u32,
     /// Requests of one API key in work at once on one gateway; 0 sets no bound.
     pub key_in_flight: usize,
+    /// Event streams followed at once.
+    pub event_streams: usize,
 }
 
 impl GatewaySection {
@@ -122,6 +124,8 @@ pub struct LimitsSection {
     pub request_bytes: usize,
     /// Bytes of a request without images.
     pub json_bytes: usize,
+    /// Items of one bulk job.
+    pub job_items: usize,
 }
 
 /// `[worker]`.

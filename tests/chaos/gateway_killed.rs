@@ -1,17 +1,18 @@
-//! kill -9 of one worker and of one gateway while they work: the others take over what they had begun.
+//! kill -9 of a gateway while it works: nginx has the other one answer what may be sent twice, and callers repeat the
+//! rest under its key.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use testkit::{Client, Cluster, ClusterOptions, Person, Picture, enrolment};
 use tokio::{sync::mpsc, task::JoinSet};
 
-use crate::load::{ALONE, Outcome, Summary, ask, quantile};
+use crate::load::{ALONE, Outcome, Summary, ask};
 
 const REQUESTS: usize = 60;
 /// Answers after which the process dies.
-const KILL_AFTER: usize = 8;
-/// A worker's work is taken over within this time.
-const RECOVERY: Duration = Duration::from_secs(30);
+const KILL_AFTER: usize = 4;
+/// A write is repeated for this long.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends everything at once, kills when the first answers are there, and gives all outcomes.
 async fn killed_midway(
@@ -43,21 +44,6 @@ async fn killed_midway(
 fn detect(client: &Client, photo: &bytes::Bytes) -> reqwest::RequestBuilder {
     let request = client.request("POST", "/v1/embeddings").header("content-type", "image/png");
     request.header("x-deadline-ms", "60000").body(photo.clone())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_killed_workers_jobs_are_done_by_the_other_within_their_deadline() {
-    let _alone = ALONE.lock().await;
-    let mut cluster = Cluster::start(ClusterOptions { nginx: false, gateways: 1, ..ClusterOptions::default() });
-    let client = cluster.client();
-    let photo = Person::Astronaut.photo();
-    drop(client.embeddings(photo.clone()).await.ok());
-    let outcomes = killed_midway(&client, |c, _| detect(c, &photo), || cluster.worker_mut(0).kill()).await;
-    println!("worker killed: {}", Summary(&outcomes));
-    let slowest = quantile(&outcomes, 1.0);
-    println!("the last of {REQUESTS} answers came after {slowest:.1?}");
-    assert!(outcomes.iter().all(Outcome::succeeded), "{}", Summary(&outcomes));
-    assert!(slowest < RECOVERY, "{slowest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -110,7 +96,7 @@ async fn repeat(client: &Client, number: usize, body: &serde_json::Value) -> tes
         let request = client.request("POST", "/v1/collections/c/subjects");
         let answer = client.send(request.header("idempotency-key", format!("k{number}")).json(body)).await;
         let again = answer.status == 503 || !answer.header("retry-after").is_empty();
-        if !again || began.elapsed() > RECOVERY {
+        if !again || began.elapsed() > PATIENCE {
             return answer;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
