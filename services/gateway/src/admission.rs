@@ -38,6 +38,23 @@ pub(crate) struct Admission {
 struct Held {
     requests: FairShare,
     kib: FairShare,
+    /// What of both those may hold for whom nobody waits.
+    bulk: Bulk,
+}
+
+/// Permits and kibibytes of requests for which nobody waits: half of each at most, so that the other half is always
+/// there for those who do.
+struct Bulk {
+    requests: usize,
+    kib: usize,
+    most: (usize, usize),
+}
+
+impl Bulk {
+    /// Whether there is room; one request always fits.
+    fn fits(&self, kib: usize) -> bool {
+        self.requests == 0 || (self.requests < self.most.0 && self.kib + kib <= self.most.1)
+    }
 }
 
 /// The interactive lane.
@@ -53,6 +70,7 @@ pub(crate) struct Admitted {
     held: Arc<Mutex<Held>>,
     tenant: TenantId,
     kib: usize,
+    bulk: bool,
     _key: Option<KeyPermit>,
 }
 
@@ -61,6 +79,10 @@ impl Drop for Admitted {
         let mut held = self.held.lock();
         held.requests.give(&self.tenant, 1);
         held.kib.give(&self.tenant, self.kib);
+        if self.bulk {
+            held.bulk.requests = held.bulk.requests.saturating_sub(1);
+            held.bulk.kib = held.bulk.kib.saturating_sub(self.kib);
+        }
     }
 }
 
@@ -90,8 +112,12 @@ impl Drop for Place {
 impl Admission {
     /// Permits as `limits` says.
     pub fn new(limits: &Limits, metrics: Metrics) -> Self {
-        let held =
-            Held { requests: FairShare::new(limits.in_flight), kib: FairShare::new(limits.buffered_bytes / 1024) };
+        let (requests, kib) = (limits.in_flight, limits.buffered_bytes / 1024);
+        let held = Held {
+            requests: FairShare::new(requests),
+            kib: FairShare::new(kib),
+            bulk: Bulk { requests: 0, kib: 0, most: (requests / 2, kib / 2) },
+        };
         Self {
             held: Arc::new(Mutex::new(held)),
             lane: Arc::default(),
@@ -102,11 +128,14 @@ impl Admission {
         }
     }
 
-    /// A permit for a request of `who` whose body takes up to `bytes`.
-    pub fn admit(&self, who: &Principal, bytes: usize) -> Result<Admitted> {
+    /// A permit for a request of `who` whose body takes up to `bytes`; `bulk` if nobody waits for what comes of it.
+    pub fn admit(&self, who: &Principal, bytes: usize, bulk: bool) -> Result<Admitted> {
         let key = self.rates.permit(&who.key).inspect_err(|_| self.metrics.refused("key_in_flight"))?;
         let (tenant, kib, now) = (who.tenant.clone(), bytes.div_ceil(1024), self.began.elapsed());
         let mut held = self.held.lock();
+        if bulk && !held.bulk.fits(kib) {
+            return Err(self.full("bulk_share", "too many requests that nobody waits for at once"));
+        }
         held.requests.take(&tenant, 1, now).map_err(|short| match short {
             Short::Full => self.full("permits", "too many requests at once"),
             Short::Share => self.full("tenant_share", "too many requests of this tenant at once"),
@@ -118,8 +147,12 @@ impl Admission {
                 Short::Share => self.full("tenant_share", "too many bytes of this tenant are being received"),
             });
         }
+        if bulk {
+            held.bulk.requests += 1;
+            held.bulk.kib += kib;
+        }
         drop(held);
-        Ok(Admitted { held: self.held.clone(), tenant, kib, _key: key })
+        Ok(Admitted { held: self.held.clone(), tenant, kib, bulk, _key: key })
     }
 
     fn full(&self, reason: &str, what: &str) -> ApiProblem {
@@ -183,24 +216,24 @@ mod tests {
     fn requests_and_bytes_are_bounded_and_come_back() {
         let limits = Limits { in_flight: 2, buffered_bytes: 4096, ..Limits::default() };
         let (admission, who) = (admission(&limits), who("a"));
-        let first = admission.admit(&who, 4096).unwrap();
-        assert_eq!(admission.admit(&who, 1).err().unwrap().problem.code, ErrorCode::Overloaded);
-        let second = admission.admit(&who, 0).unwrap();
-        assert!(admission.admit(&who, 0).is_err());
+        let first = admission.admit(&who, 4096, false).unwrap();
+        assert_eq!(admission.admit(&who, 1, false).err().unwrap().problem.code, ErrorCode::Overloaded);
+        let second = admission.admit(&who, 0, false).unwrap();
+        assert!(admission.admit(&who, 0, false).is_err());
         drop((first, second));
-        assert!(admission.admit(&who, 1).is_ok());
+        assert!(admission.admit(&who, 1, false).is_ok());
     }
 
     #[test]
     fn a_tenant_that_was_refused_gets_what_comes_free() {
         let limits = Limits { in_flight: 4, ..Limits::default() };
         let (admission, a, b) = (admission(&limits), who("a"), who("b"));
-        let mut held: Vec<Admitted> = (0..4).map(|_| admission.admit(&a, 0).unwrap()).collect();
-        assert!(admission.admit(&b, 0).is_err());
+        let mut held: Vec<Admitted> = (0..4).map(|_| admission.admit(&a, 0, false).unwrap()).collect();
+        assert!(admission.admit(&b, 0, false).is_err());
         held.pop();
-        let refused = admission.admit(&a, 0).err().unwrap();
+        let refused = admission.admit(&a, 0, false).err().unwrap();
         assert!(refused.problem.detail.contains("tenant"), "{refused:?}");
-        assert!(admission.admit(&b, 0).is_ok());
+        assert!(admission.admit(&b, 0, false).is_ok());
     }
 
     #[test]
@@ -214,5 +247,20 @@ mod tests {
         place.arrived();
         drop(place);
         assert!(admission.place(within).is_err(), "it is on the lane until a look says otherwise");
+    }
+
+    #[test]
+    fn work_that_nobody_waits_for_leaves_half_to_those_who_wait() {
+        let limits = Limits { in_flight: 8, buffered_bytes: 8 << 20, ..Limits::default() };
+        let (admission, who) = (admission(&limits), who("a"));
+        let held: Vec<Admitted> = (0..4).map(|_| admission.admit(&who, 0, true).unwrap()).collect();
+        let refused = admission.admit(&who, 0, true).err().unwrap();
+        assert!(refused.problem.detail.contains("nobody waits"), "{refused:?}");
+        drop((0..4).map(|_| admission.admit(&who, 0, false).unwrap()).collect::<Vec<_>>());
+        drop(held);
+        let large = admission.admit(&who, 6 << 20, true).unwrap();
+        assert!(admission.admit(&who, 1 << 20, true).is_err(), "half of the bytes are held");
+        drop(large);
+        assert!(admission.admit(&who, 1 << 20, true).is_ok());
     }
 }

@@ -68,7 +68,7 @@ async fn wait(app: &AppState, call: &Call, request: Request) -> Result<Reply> {
     let _counted = Gauged::new(&app.metrics.pending);
     let mut waiting = app.pending.register(call.job.clone(), app.queue.clone(), !call.repeatable);
     let submitted = timeout_at(end, app.queue.submit(Lane::Interactive, &envelope)).await;
-    submitted.map_err(|_| late(within))??;
+    submitted.map_err(|_| silent())??;
     arrived(call);
     match timeout_at(end, waiting.reply()).await {
         Ok(Some(reply)) => {
@@ -152,7 +152,7 @@ async fn submit_kept(app: &AppState, call: &Call, lane: Lane, envelope: &Envelop
     let problem = match timeout(within, app.queue.submit(lane, envelope)).await {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(e)) => e.into(),
-        Err(_) => ApiProblem::new(ErrorCode::QueueUnavailable, "the queue does not answer at present"),
+        Err(_) => silent(),
     };
     let jobs = app.jobs(&call.principal.tenant);
     if let Err(e) = jobs.finish(&job.id, Err(problem.problem.clone()), Timestamp::now()).await {
@@ -175,6 +175,11 @@ pub(crate) fn envelope(call: &Call, job: &JobId, request: Request, within: Durat
         request: Some(request),
         ..Envelope::default()
     }
+}
+
+/// The queue took nothing in time.
+pub(crate) fn silent() -> ApiProblem {
+    ApiProblem::new(ErrorCode::QueueUnavailable, "the queue does not answer at present")
 }
 
 /// No answer came.

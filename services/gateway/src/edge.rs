@@ -39,15 +39,16 @@ pub(crate) async fn edge(State(app): State<App>, mut request: Request, next: Nex
     request.extensions_mut().insert(seen.request_id.clone());
     let body = Incoming::take(&mut request);
     let rule = app.rules.find(&seen.route, &seen.method);
-    let (key, allowance, answer) = match authorise(&app, rule, &mut request).await {
+    let (key, allowance, answer) = match identify(&app, rule, &mut request).await {
         Ok(key) => {
             let allowance = match &key {
                 Some(key) => app.admission.allowance(&app.queue, key).await,
                 None => None,
             };
-            let answer = match allowance.as_ref().and_then(Allowance::refusal) {
-                Some(refusal) => Err(refusal),
-                None => {
+            let refusal = allowance.as_ref().and_then(Allowance::refusal).map_or(Ok(()), Err);
+            let answer = match refusal.and_then(|()| authorise(rule, &request)) {
+                Err(refusal) => Err(refusal),
+                Ok(()) => {
                     let handled = AssertUnwindSafe(through(&app, rule, (request, body), next)).catch_unwind().await;
                     handled.unwrap_or_else(|_| Err(defect()))
                 }
@@ -68,13 +69,22 @@ fn defect() -> ApiProblem {
 }
 
 /// Checks the credential before anything else is looked at. Public operations need none.
-async fn authorise(app: &App, rule: Option<&Rule>, request: &mut Request) -> Result<Option<KeyId>> {
-    let Some(scope) = rule.and_then(|r| r.scope) else { return Ok(None) };
+async fn identify(app: &App, rule: Option<&Rule>, request: &mut Request) -> Result<Option<KeyId>> {
+    if rule.and_then(|r| r.scope).is_none() {
+        return Ok(None);
+    }
     let principal = auth::authenticate(&app.keys, request.headers(), Timestamp::now()).await?;
-    auth::require(&principal, scope)?;
     let key = principal.key.clone();
     request.extensions_mut().insert(principal);
     Ok(Some(key))
+}
+
+/// Whether the caller has the scope that the operation needs.
+fn authorise(rule: Option<&Rule>, request: &Request) -> Result<()> {
+    match (rule.and_then(|r| r.scope), request.extensions().get::<Principal>()) {
+        (Some(scope), Some(who)) => auth::require(who, scope),
+        _ => Ok(()),
+    }
 }
 
 /// Admission, body, idempotency, handler. Public operations go straight through.
@@ -88,8 +98,9 @@ async fn through(
     // Whoever got past a scope is known.
     let Some(who) = request.extensions().get::<Principal>() else { return Ok(next.run(request).await) };
     let limit = if rule.takes_images { app.config.limits.request_bytes } else { app.config.limits.json_bytes };
-    let admitted = app.admission.admit(who, incoming.expected(request.headers(), limit)?)?;
-    if let Some(within) = interactive(app, rule, &request)? {
+    let lane = lane(app, rule, &request)?;
+    let admitted = app.admission.admit(who, incoming.expected(request.headers(), limit)?, lane == Some(Lane::Bulk))?;
+    if let Some(Lane::Interactive(within)) = lane {
         let place = Arc::new(app.admission.place(within)?);
         request.extensions_mut().insert(place);
     }
@@ -101,19 +112,31 @@ async fn through(
     idempotency::around(app, request, next, admitted).await
 }
 
-/// How soon the job that comes of this request must be done, if it goes to the interactive lane.
-fn interactive(app: &App, rule: &Rule, request: &Request) -> Result<Option<Duration>> {
+/// Where the job that comes of a request goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// Somebody waits; it must be done within this.
+    Interactive(Duration),
+    /// Nobody waits.
+    Bulk,
+}
+
+/// Where the job goes that comes of this request; none where no job comes of it.
+fn lane(app: &App, rule: &Rule, request: &Request) -> Result<Option<Lane>> {
     if !rule.takes_images {
         return Ok(None);
     }
+    if rule.bulk {
+        return Ok(Some(Lane::Bulk));
+    }
     let times = &app.config.times;
     let (prefer, deadline) = (prefer(request.headers())?, deadline(request.headers(), times)?);
-    Ok(match (prefer.respond_async, prefer.wait) {
-        (false, None) => Some(deadline.unwrap_or(times.deadline)),
+    Ok(Some(match (prefer.respond_async, prefer.wait) {
+        (false, None) => Lane::Interactive(deadline.unwrap_or(times.deadline)),
         // Not waited for to the end: only the lane's depth counts.
-        (_, Some(wait)) if !wait.is_zero() => Some(times.job_deadline),
-        _ => None,
-    })
+        (_, Some(wait)) if !wait.is_zero() => Lane::Interactive(times.job_deadline),
+        _ => Lane::Bulk,
+    }))
 }
 
 /// No operation: the path is unknown, or known with other methods.

@@ -18,6 +18,8 @@ pub(crate) struct Rule {
     pub scope: Option<Scope>,
     /// Whether its body may hold images.
     pub takes_images: bool,
+    /// Whether nobody waits for what it starts: it is only ever answered 202.
+    pub bulk: bool,
 }
 
 /// The rule of every operation.
@@ -41,7 +43,9 @@ impl Rules {
         let mut rules: HashMap<String, HashMap<Method, Rule>> = HashMap::new();
         for (path, method, operation) in operations(document) {
             let scope = operation["security"][0]["bearer"][0].as_str().and_then(|s| s.parse().ok());
-            let rule = Rule { scope, takes_images: takes_images(operation) };
+            let bulk = operation["responses"].get("202").is_some() && operation["responses"].get("200").is_none();
+            let bulk = bulk && operation["responses"].get("201").is_none();
+            let rule = Rule { scope, takes_images: takes_images(operation), bulk };
             if let Ok(method) = method.to_ascii_uppercase().parse() {
                 rules.entry(path.to_owned()).or_default().insert(method, rule);
             }

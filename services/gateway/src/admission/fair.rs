@@ -1,5 +1,6 @@
 //! Who may hold how much of something that there is only so much of. While more than half is free everybody takes what
-//! they ask for; beyond that nobody takes more than the fair share (max-min). Time is an argument. Caller: admission.
+//! they ask for; beyond that nobody takes more than the fair share (max-min), and the last of it is kept for those who
+//! hold next to nothing. Time is an argument. Caller: admission.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -7,6 +8,9 @@ use domain::TenantId;
 
 /// For so long a tenant that was refused counts as wanting more than it holds.
 const WANTING: Duration = Duration::from_secs(1);
+
+/// This part of all is kept for tenants that hold no more than it: whoever comes new finds room at once.
+const RESERVE: usize = 16;
 
 /// Why there was nothing to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +52,12 @@ impl FairShare {
         let free = self.total - self.used;
         let held = self.tenants.get(tenant).map_or(0, |h| h.held);
         let plenty = self.used + n <= self.total / 2;
+        let reserve = self.total / RESERVE;
+        let spared = held + n <= reserve || free - n.min(free) >= reserve;
         // Whoever holds nothing may have one, however much it takes.
         let refused = if n > free {
             Some(Short::Full)
-        } else if plenty || held == 0 || held + n <= self.share(tenant, now) {
+        } else if plenty || held == 0 || (spared && held + n <= self.share(tenant, now)) {
             None
         } else {
             Some(Short::Share)
@@ -136,10 +142,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_flood_of_one_leaves_room_for_whoever_comes() {
+        let mut f = FairShare::new(64);
+        while f.take(&tenant(1), 1, NOW).is_ok() {}
+        assert_eq!(f.used, 60);
+        for n in 2..6 {
+            f.take(&tenant(n), 1, NOW).unwrap();
+        }
+        assert_eq!(f.take(&tenant(6), 1, NOW), Err(Short::Full));
+    }
+
     proptest! {
         #[test]
         fn never_more_than_there_is_and_nobody_beyond_the_share_while_scarce(
-            total in 1usize..40,
+            total in 1usize..80,
             steps in prop::collection::vec((0usize..4, 1usize..6, any::<bool>()), 1..300),
         ) {
             let mut f = FairShare::new(total);
@@ -155,6 +172,8 @@ mod tests {
                     let used: usize = held.iter().flatten().sum();
                     prop_assert!(used <= total);
                     prop_assert!(mine == 0 || used <= total / 2 || mine + n <= f.share(&tenant(who), NOW));
+                    let reserve = total / RESERVE;
+                    prop_assert!(mine == 0 || used <= total / 2 || mine + n <= reserve || used <= total - reserve);
                 } else {
                     let used: usize = held.iter().flatten().sum();
                     prop_assert!(used + n > total / 2, "refused while more than half was free");

@@ -113,8 +113,7 @@ async fn list(State(app): State<App>, call: Call, Search(page): Search<PageQuery
 /// Show a job
 ///
 /// Its result under `result`, in the form of the synchronous answer, or its `problem`; those of a bulk job are at
-/// `/results`. The key that did not start
-/// the job needs the scope of what it does.
+/// `/results`. The key that did not start the job needs the scope of what it does.
 #[utoipa::path(get, path = "/v1/jobs/{job}", tag = "Jobs", security(("bearer" = ["jobs"])),
     params(("job" = JobId, Path)), responses((status = 200, body = JobAnswer)),
     extensions(("x-problems" = json!(["job_not_found"]))))]

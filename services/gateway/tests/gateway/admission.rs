@@ -91,3 +91,31 @@ async fn work_that_would_be_late_is_refused_and_work_with_time_is_not() {
     }
     assert!(text.contains("visavis_workers 1"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_job_is_taken_while_the_interactive_lane_is_full() {
+    let mut app = App::start_with(|c| c.limits.queue_depth = 2).await;
+    app.collection("staff").await;
+    app.worker = None;
+    let body = json!({"image": image("face")});
+    for _ in 0..2 {
+        let waiting = app.call(Method::POST, "/v1/detect").header("prefer", "wait=1").json(&body);
+        assert_eq!(answer(waiting).await.status, 202);
+    }
+    app.post("/v1/detect", body).await.problem(503, "overloaded", "waiting");
+    let items = json!([{"images": [image("face")]}]);
+    let job = json!({"kind": "bulk_identify", "collection_id": "staff", "items": items});
+    app.post("/v1/jobs", job).await.expect(202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_key_may_not_do_counts_against_its_rate_too() {
+    let app = App::start_with(|c| c.limits.key_rate = Some(Rate { per_second: 0.001, burst: 2 })).await;
+    let small = app.key_with(&["detect"]).await;
+    for remaining in ["1", "0"] {
+        let refused = answer(app.call_as(&small, Method::GET, "/v1/collections")).await;
+        refused.problem(403, "forbidden", "subjects:read");
+        assert_eq!(refused.header("ratelimit-remaining"), remaining);
+    }
+    answer(app.call_as(&small, Method::GET, "/v1/collections")).await.problem(429, "rate_limited", "");
+}

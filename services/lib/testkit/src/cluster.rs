@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     Client, FaultProxy, Http, Nginx, NginxOptions, RedisOptions, RedisServer, Role, Service, ServiceOptions,
+    plain,
     servers::free_port,
 };
 
@@ -57,6 +58,8 @@ impl Default for ClusterOptions {
     }
 }
 
+/// Longest time from a worker's readiness until every gateway knows of it.
+const WORKERS_LIMIT: Duration = Duration::from_secs(20);
 /// Lines of each process's output that a failed test shows.
 const SHOWN: usize = 25;
 
@@ -100,6 +103,7 @@ impl Cluster {
         for member in cluster.gateways.iter_mut().chain(&mut cluster.workers) {
             member.service.await_ready();
         }
+        cluster.await_workers();
         if options.nginx {
             cluster.nginx = Some(Nginx::start(&cluster.nginx_options()));
         }
@@ -246,6 +250,16 @@ impl Cluster {
             arguments: vec!["--redis".to_owned(), redis],
         });
         Member { service, proxy }
+    }
+
+    /// Waits until every gateway knows of every worker.
+    fn await_workers(&self) {
+        let began = Instant::now();
+        let line = format!("\nvisavis_workers_ready {}\n", self.workers.len());
+        while !self.gateways().all(|g| plain::get(g.admin_address(), "/metrics").is_ok_and(|m| m.contains(&line))) {
+            assert!(began.elapsed() < WORKERS_LIMIT, "the gateways do not see all workers");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn await_certificate(&mut self) {

@@ -13,6 +13,7 @@ mod fixtures;
 mod nginx;
 mod package;
 mod people;
+mod plain;
 mod picture;
 mod process;
 mod redis;

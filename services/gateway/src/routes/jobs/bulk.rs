@@ -12,10 +12,10 @@ use domain::{
     CollectionId, JobId, JobKind, JobRecord, JobState, Lane, Problem, Progress, Purpose, SubjectId, ThresholdSpec,
     Timestamp,
 };
-use queue::QueueError;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use store::{Jobs, RepoError};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 use wire::v1::{self, BulkItem, BulkRequest, bulk_item, envelope::Request};
 
@@ -23,7 +23,7 @@ use super::{JobAnswer, scope};
 use crate::{
     auth,
     context::Call,
-    dispatch::envelope,
+    dispatch::{envelope, silent},
     extract::{Attachments, Document, from_value},
     problem::{ApiProblem, Result, below},
     routes::{
@@ -37,6 +37,8 @@ use crate::{
 /// Items that make a further envelope worth while, and the most envelopes of a job.
 const STRAND_ITEMS: usize = 16;
 const MOST_STRANDS: usize = 4;
+/// How long the queue may take to hear that a job was given up.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What all items of a bulk enrolment share.
 #[derive(Deserialize)]
@@ -326,15 +328,15 @@ async fn send(app: &AppState, call: &Call, jobs: &Jobs, job: &JobRecord) -> Resu
         let items = job.progress.unwrap_or_default().items;
         let request = BulkRequest { kind: job.kind.as_str().to_owned(), strand, strands, items };
         let envelope = envelope(call, id, Request::Bulk(request), app.config.times.job_deadline);
-        if let Err(e) = app.queue.submit(Lane::Bulk, &envelope).await {
-            return Err(give_up(app, jobs, job, e).await);
+        let submitted = timeout(app.config.times.deadline, app.queue.submit(Lane::Bulk, &envelope)).await;
+        if let Err(problem) = submitted.map_or_else(|_| Err(silent()), |done| done.map_err(ApiProblem::from)) {
+            return Err(give_up(app, jobs, job, problem).await);
         }
     }
     Ok(())
 }
 
-async fn give_up(app: &AppState, jobs: &Jobs, job: &JobRecord, e: QueueError) -> ApiProblem {
-    let problem = ApiProblem::from(e);
+async fn give_up(app: &AppState, jobs: &Jobs, job: &JobRecord, problem: ApiProblem) -> ApiProblem {
     let ended = async {
         jobs.finish(&job.id, Err(problem.problem.clone()), Timestamp::now()).await?;
         jobs.drop_items(&job.id).await
@@ -344,7 +346,7 @@ async fn give_up(app: &AppState, jobs: &Jobs, job: &JobRecord, e: QueueError) ->
     }
     // Only of use where the queue took some of them; without it their worker finds the job ended.
     for id in strand_ids(job) {
-        if app.queue.cancel(&id).await.is_err() {
+        if !matches!(timeout(PATIENCE, app.queue.cancel(&id)).await, Ok(Ok(()))) {
             break;
         }
     }
