@@ -72,7 +72,7 @@ async fn an_enrolment_delivered_twice_is_done_once_and_answered_alike() {
     };
     let worker = Worker::start(WorkerConfig::default(), deps).await.expect("a worker");
     let stop = CancellationToken::new();
-    let running = tokio::spawn(worker.run(stop.clone()));
+    let running = tokio::spawn(worker.run(tokio::sync::oneshot::channel().0, stop.clone()));
 
     let mut replies = queue.open_replies().await.expect("a reply stream");
     let envelope = Envelope {

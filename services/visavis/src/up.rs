@@ -11,6 +11,7 @@ use prometheus::Registry;
 use runtime::admin::AdminServer;
 use runtime::config::{QueueEngine, StoreEngine};
 use runtime::{Config, Loaded, Readiness, Shutdown};
+use tokio::sync::oneshot;
 use worker::{Worker, WorkerDeps, WorkerError};
 
 use crate::artefacts::{self, Shelf};
@@ -143,9 +144,16 @@ impl Core {
                 // A signal during a download: there is nothing to drain.
                 () = self.shutdown.begun() => return Ok(()),
             };
-            *running = Some(Role::spawn(|stop| async move { worker.run(stop).await.map(drop) }));
+            let (ready, known) = oneshot::channel();
+            *running = Some(Role::spawn(|stop| async move { worker.run(ready, stop).await.map(drop) }));
             let (store, galleries) = (self.engines.store.clone(), self.galleries.clone());
             upkeep = Some(Role::spawn(|stop| maintenance::run(store, galleries, stop)));
+            self.process.waiting("joining the others");
+            tokio::select! {
+                // A worker that ends before it is known ends this process below.
+                _ = known => {}
+                () = self.shutdown.begun() => return Ok(()),
+            }
             self.process.warm();
         }
         let text = match banner {

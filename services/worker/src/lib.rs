@@ -21,7 +21,7 @@ use domain::{CalibrationTable, ContractId, Lane};
 use gallery::Galleries;
 use queue::{ConsumerOptions, Queue, Timing};
 use store::{Pepper, Store};
-use tokio::task::JoinSet;
+use tokio::{sync::oneshot, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use config::WorkerConfig;
@@ -105,7 +105,7 @@ impl Worker {
         &self.desk.pipeline
     }
 
-    /// Works until `shutdown`, then drains. Gives the number of jobs that the grace period left unfinished; they stay
+    /// Works until `shutdown`, then drains; `ready` learns when the others know that this worker takes jobs. Gives the number of jobs that the grace period left unfinished; they stay
     /// on their lane.
     ///
     /// Before the first job this worker joins the others and brings its snapshots up to date, in that order: an erasure
@@ -113,7 +113,7 @@ impl Worker {
     ///
     /// # Errors
     /// [`WorkerError`] for consumer options that could lose jobs.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<usize, WorkerError> {
+    pub async fn run(self, ready: oneshot::Sender<()>, shutdown: CancellationToken) -> Result<usize, WorkerError> {
         let Self { desk, queue } = self;
         let options = options(&desk)?;
         let Some(presence) = Presence::join(Arc::clone(&desk), queue.clone(), &shutdown).await else { return Ok(0) };
@@ -122,7 +122,7 @@ impl Worker {
         }
         let stay = CancellationToken::new();
         let _gone = stay.clone().drop_guard();
-        let present = tokio::spawn(presence.keep(stay.clone()));
+        let present = tokio::spawn(presence.keep(ready, stay.clone()));
 
         let (running, mut consumers) = (TaskTracker::new(), JoinSet::new());
         for (lane, slots) in [(Lane::Interactive, desk.config.interactive_jobs), (Lane::Bulk, desk.config.bulk_jobs)] {

@@ -13,6 +13,7 @@ use std::{
 use domain::{ErrorCode, Problem, Timestamp};
 use futures::FutureExt;
 use queue::{Inbox, Queue, QueueError};
+use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::v1::{Envelope, ModelInUse, WorkerPresence, envelope::Request};
 
@@ -108,18 +109,27 @@ impl Presence {
         Ok(Self { lease: Lease { desk: Arc::clone(desk), queue: queue.clone(), word, length: lease }, inbox })
     }
 
-    /// Says that jobs are taken, then renews the lease and answers the inbox until `stop`; says goodbye then.
-    pub async fn keep(self, stop: CancellationToken) {
+    /// Says that jobs are taken, which `told` learns, then renews the lease and answers the inbox until `stop`; says
+    /// goodbye then.
+    pub async fn keep(self, told: oneshot::Sender<()>, stop: CancellationToken) {
         let Self { mut lease, mut inbox } = self;
         lease.word.ready = true;
         let answering = TaskTracker::new();
         let mut renew = tokio::time::interval(lease.length / RENEWALS);
         renew.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut renewed = Instant::now();
+        let mut told = Some(told);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                _ = renew.tick() => renewed = lease.renew(renewed).await,
+                _ = renew.tick() => {
+                    let last = renewed;
+                    renewed = lease.renew(last).await;
+                    if renewed > last && let Some(told) = told.take() {
+                        // Whoever started this worker may not care.
+                        let _ = told.send(());
+                    }
+                }
                 asked = inbox.next() => match asked {
                     Ok(envelope) => {
                         let (desk, queue) = (Arc::clone(&lease.desk), lease.queue.clone());

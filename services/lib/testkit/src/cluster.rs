@@ -12,8 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    Client, FaultProxy, Http, Nginx, NginxOptions, RedisOptions, RedisServer, Role, Service, ServiceOptions,
-    plain,
+    Client, FaultProxy, Http, Nginx, NginxOptions, RedisOptions, RedisServer, Role, Service, ServiceOptions, plain,
     servers::free_port,
 };
 
@@ -255,7 +254,7 @@ impl Cluster {
     /// Waits until every gateway knows of every worker.
     fn await_workers(&self) {
         let began = Instant::now();
-        let line = format!("\nvisavis_workers_ready {}\n", self.workers.len());
+        let line = format!("\nvisavis_workers {}\n", self.workers.len());
         while !self.gateways().all(|g| plain::get(g.admin_address(), "/metrics").is_ok_and(|m| m.contains(&line))) {
             assert!(began.elapsed() < WORKERS_LIMIT, "the gateways do not see all workers");
             thread::sleep(Duration::from_millis(20));
