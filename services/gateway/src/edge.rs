@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -39,7 +39,9 @@ pub(crate) async fn edge(State(app): State<App>, mut request: Request, next: Nex
     request.extensions_mut().insert(seen.request_id.clone());
     let body = Incoming::take(&mut request);
     let rule = app.rules.find(&seen.route, &seen.method);
-    let (key, allowance, answer) = match identify(&app, rule, &mut request).await {
+    let within = patience(&app, rule, request.headers());
+    let known = in_time(within, identify(&app, rule, &mut request)).await;
+    let (key, allowance, answer) = match known {
         Ok(key) => {
             let allowance = match &key {
                 Some(key) => app.admission.allowance(&app.queue, key).await,
@@ -106,10 +108,33 @@ async fn through(
     }
     *request.body_mut() = incoming.read(limit, app.config.times.body).await?.into();
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);
+    let within = patience(app, Some(rule), request.headers());
     if safe || !request.headers().contains_key(idempotency::HEADER) {
-        return Ok(next.run(request).await);
+        return in_time(within, async { Ok(next.run(request).await) }).await;
     }
-    idempotency::around(app, request, next, admitted).await
+    in_time(within, idempotency::around(app, request, next, admitted)).await
+}
+
+/// Beyond the deadline, so that whoever waits for a job tells by itself that it is over.
+const SLACK: Duration = Duration::from_millis(250);
+
+/// How long a request may take in all, its body not counted: its own deadline, or the time it says it would wait.
+/// Storing the items of a bulk job may take as long as any request may. A deadline that cannot be read is told later.
+fn patience(app: &App, rule: Option<&Rule>, headers: &HeaderMap) -> Duration {
+    let times = &app.config.times;
+    let named = deadline(headers, times).ok().flatten().unwrap_or(times.deadline);
+    let waits = prefer(headers).ok().and_then(|p| p.wait).unwrap_or_default().min(times.max_deadline);
+    let stores = if rule.is_some_and(|r| r.bulk) { times.max_deadline } else { Duration::ZERO };
+    named.max(waits).max(stores) + SLACK
+}
+
+/// Breaks off what takes longer: a store or queue that says nothing does not hold its callers.
+async fn in_time<T>(within: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(within, work).await.unwrap_or_else(|_| {
+        let ms = within.saturating_sub(SLACK).as_millis();
+        let detail = format!("no answer within {ms} ms; whether the request took effect is not known");
+        Err(ApiProblem::new(ErrorCode::DeadlineExceeded, detail))
+    })
 }
 
 /// Where the job that comes of a request goes.

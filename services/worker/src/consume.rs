@@ -74,11 +74,36 @@ pub async fn consume(
                 },
             };
             let (desk, name) = (Arc::clone(&desk), consumer.name().to_owned());
-            running.spawn(async move {
+            let suspect = alone(&delivery);
+            let work = running.spawn(async move {
                 see_through(&desk, &name, delivery).await;
                 drop(permit);
             });
+            if suspect {
+                // Nothing else is taken meanwhile: if this one takes the process with it, it goes alone.
+                tokio::select! {
+                    () = shutdown.cancelled() => return consumer,
+                    _ = work => {}
+                }
+            }
         }
+    }
+}
+
+/// Whether a job is to be worked on with nothing beside it in this process: it was begun before and its worker did not
+/// live to answer it. Whatever was beside it then is innocent, but for one.
+fn alone(delivery: &Delivery) -> bool {
+    delivery.envelope.attempt > 1
+}
+
+/// Runs `work` beside others, or alone once those have ended.
+async fn in_turn<T>(desk: &Desk, alone: bool, work: impl Future<Output = T>) -> T {
+    if alone {
+        let _alone = desk.turn.write().await;
+        work.await
+    } else {
+        let _beside = desk.turn.read().await;
+        work.await
     }
 }
 
@@ -103,8 +128,10 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
         return;
     }
     // The envelope moves to the job for its images' sake; what the reply needs stays with the delivery.
+    let alone = alone(&delivery);
     let mut envelope = std::mem::take(&mut delivery.envelope);
-    let work = AssertUnwindSafe(jobs::carry_out(desk, &mut envelope, &context)).catch_unwind();
+    let work = in_turn(desk, alone, jobs::carry_out(desk, &mut envelope, &context));
+    let work = AssertUnwindSafe(work).catch_unwind();
     let outcome = with_heartbeat(&delivery, work).await.unwrap_or_else(|_| {
         tracing::error!(job = %job_id, kind, "a job panicked");
         Err(Problem::new(ErrorCode::Internal, "the job failed unexpectedly"))
@@ -119,7 +146,7 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
 /// the store goes back undone.
 async fn see_to_strand(desk: &Desk, delivery: Delivery, strand: &BulkRequest, context: &Context) {
     let last = delivery.envelope.attempt >= MAX_DELIVERIES;
-    let work = bulk::slice(desk, &delivery.envelope, strand, last, context);
+    let work = in_turn(desk, alone(&delivery), bulk::slice(desk, &delivery.envelope, strand, last, context));
     let done = with_heartbeat(&delivery, AssertUnwindSafe(work).catch_unwind()).await;
     let job = delivery.envelope.job_id.clone();
     let outcome = match done {

@@ -34,6 +34,8 @@ pub struct Desk {
     /// What this worker says of itself; without its inbox.
     pub(crate) word: v1::WorkerPresence,
     pub(crate) fence: Fence,
+    /// Read by jobs that run beside each other, written by one that must run alone.
+    pub(crate) turn: tokio::sync::RwLock<()>,
 }
 
 /// Carries out a job.

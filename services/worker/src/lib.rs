@@ -83,6 +83,7 @@ impl Worker {
             metrics,
             word,
             fence: Fence::default(),
+            turn: tokio::sync::RwLock::default(),
         };
         Ok(Self { desk: Arc::new(desk), queue: deps.queue })
     }

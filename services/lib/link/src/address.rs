@@ -35,6 +35,10 @@ impl Address {
         if !matches!(tls, "redis" | "rediss" | "valkey" | "valkeys") {
             return Err(forms());
         }
+        if rest.contains('#') {
+            // `#insecure` would switch the check of certificates off.
+            return Err(LinkError::Address("the address of Redis must not contain #; write %23 in a password".into()));
+        }
         let (login, rest) = rest.rsplit_once('@').map_or(("", rest), |(l, r)| (l, r));
         let login = if login.is_empty() { String::new() } else { format!("{login}@") };
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -46,12 +50,14 @@ impl Address {
                 nodes.map(Self::Cluster)
             }
             "sentinel" => {
+                let (path, query) = path.split_once('?').unwrap_or((path, ""));
                 let (service, database) = path.split_once('/').unwrap_or((path, ""));
                 if service.is_empty() {
                     let detail = "redis-sentinel:// needs the master's name: redis-sentinel://host:26379/NAME";
                     return Err(LinkError::Address(detail.into()));
                 }
-                let sentinels: Result<Vec<_>, _> = hosts.split(',').map(|h| one("", h, "")).collect();
+                let asked = sentinels_login(query)?;
+                let sentinels: Result<Vec<_>, _> = hosts.split(',').map(|h| one(&asked, h, "")).collect();
                 let first = hosts.split(',').next().unwrap_or_default();
                 Ok(Self::Sentinel {
                     sentinels: sentinels?,
@@ -62,6 +68,22 @@ impl Address {
             _ => Err(forms()),
         }
     }
+}
+
+/// The sentinels' own credentials: `sentinel_user` and `sentinel_password` of the query, as a URL has them.
+fn sentinels_login(query: &str) -> Result<String, LinkError> {
+    let (mut user, mut password) = ("", None);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("sentinel_user", name)) => user = name,
+            Some(("sentinel_password", word)) => password = Some(word),
+            _ => {
+                let detail = "redis-sentinel:// takes ?sentinel_user= and ?sentinel_password=, nothing else";
+                return Err(LinkError::Address(detail.into()));
+            }
+        }
+    }
+    Ok(password.map_or_else(String::new, |password| format!("{user}:{password}@")))
 }
 
 fn info(url: &str) -> Result<ConnectionInfo, LinkError> {
@@ -99,11 +121,23 @@ mod tests {
         // The sentinels have credentials of their own, or none.
         assert_eq!(sentinels[0].redis_settings().username(), None);
         assert_eq!((master.redis_settings().username(), master.redis_settings().db()), (Some("u"), 1));
+        let parsed = Address::parse("redis-sentinel://u:p@a:1/main?sentinel_user=s&sentinel_password=a%40b").unwrap();
+        let Address::Sentinel { sentinels, .. } = parsed else { panic!("sentinel") };
+        let login = sentinels[0].redis_settings();
+        assert_eq!((login.username(), login.password()), (Some("s"), Some("a@b")));
     }
 
     #[test]
     fn a_wrong_form_is_refused_and_never_shown() {
-        for bad in ["cache:6379", "http://cache", "redis-ring://x", "redis-sentinel://:pw@a", "redis://:pw@host:port"] {
+        for bad in [
+            "cache:6379",
+            "http://cache",
+            "redis-ring://x",
+            "redis-sentinel://:pw@a",
+            "redis-sentinel://a/main?password=pw",
+            "redis://:pw@host:port",
+            "rediss://:pw@host/#insecure",
+        ] {
             let text = Address::parse(bad).err().expect(bad).to_string();
             assert!(!text.contains("pw"), "{text}");
         }

@@ -23,8 +23,10 @@ impl From<redis::RedisError> for LinkError {
         use redis::{ErrorKind, ServerErrorKind};
         match e.kind() {
             _ if e.code() == Some("OOM") => Self::Full,
-            ErrorKind::AuthenticationFailed => Self::Refused(e.to_string()),
-            ErrorKind::Server(ServerErrorKind::NoPerm) => Self::Refused(e.to_string()),
+            ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => {
+                Self::Refused(e.to_string())
+            }
+            _ if matches!(e.code(), Some("NOAUTH" | "WRONGPASS")) => Self::Refused(e.to_string()),
             _ => Self::Unavailable(e.to_string()),
         }
     }

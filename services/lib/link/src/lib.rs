@@ -6,10 +6,16 @@ mod address;
 mod connection;
 mod error;
 mod options;
+mod pool;
 mod report;
 mod source;
 
 use std::sync::Arc;
+
+use deadpool::{
+    Runtime,
+    managed::{Pool, PoolError, TimeoutType},
+};
 
 pub use connection::Connection;
 pub use error::LinkError;
@@ -19,22 +25,14 @@ pub use report::{Persistence, ServerReport};
 pub use source::MAX_BLOCK;
 
 use connection::Kind;
-use source::{Manager, Source, config};
+use pool::Manager;
+use source::Source;
 
 /// A pool of connections to one server, Sentinel set or cluster. Cheap to clone. Made without connecting.
 #[derive(Clone)]
 pub struct Link {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    options: LinkOptions,
-    pool: Pool,
-}
-
-enum Pool {
-    Single { source: Box<Source>, pool: deadpool_redis::Pool },
-    Other(deadpool::managed::Pool<Manager>),
+    source: Arc<Source>,
+    pool: Pool<Manager>,
 }
 
 impl Link {
@@ -44,63 +42,43 @@ impl Link {
     /// # Errors
     /// [`LinkError::Address`] for a URL or TLS files that cannot be used.
     pub fn new(options: LinkOptions) -> Result<Self, LinkError> {
-        let source = Source::new(&options)?;
-        let refused = |e: &dyn std::fmt::Display| LinkError::Address(e.to_string());
-        let pool = match source {
-            Source::Single(ref client) => {
-                let info = client.get_connection_info().clone();
-                let manager =
-                    deadpool_redis::Manager::new_with_config(info, config(&options, std::time::Duration::ZERO));
-                let pool = deadpool_redis::Pool::builder(manager.map_err(|e| refused(&e))?)
-                    .max_size(options.connections)
-                    .runtime(deadpool_redis::Runtime::Tokio1)
-                    .create_timeout(Some(options.connect_timeout))
-                    .wait_timeout(Some(options.response_timeout))
-                    .recycle_timeout(Some(options.response_timeout))
-                    .build();
-                Pool::Single { pool: pool.map_err(|e| refused(&e))?, source: Box::new(source) }
-            }
-            source => {
-                let pool = deadpool::managed::Pool::builder(Manager { source, options: options.clone() })
-                    .max_size(options.connections)
-                    .runtime(deadpool::Runtime::Tokio1)
-                    .create_timeout(Some(options.connect_timeout))
-                    .wait_timeout(Some(options.response_timeout))
-                    .recycle_timeout(Some(options.response_timeout))
-                    .build();
-                Pool::Other(pool.map_err(|e| refused(&e))?)
-            }
-        };
-        Ok(Self { inner: Arc::new(Inner { options, pool }) })
+        let (connect, response, size) = (options.connect_timeout, options.response_timeout, options.connections);
+        let source = Arc::new(Source::new(options)?);
+        let pool = Pool::builder(Manager::new(Arc::clone(&source)))
+            .max_size(size.max(1))
+            .runtime(Runtime::Tokio1)
+            .create_timeout(Some(connect))
+            .wait_timeout(Some(response))
+            .build();
+        Ok(Self { source, pool: pool.map_err(|e| LinkError::Address(e.to_string()))? })
     }
 
     /// First part of every key, so that several installations may share a server.
     #[must_use]
     pub fn prefix(&self) -> &str {
-        &self.inner.options.prefix
+        &self.source.options().prefix
     }
 
     /// Whether the other end is a cluster: a script may then touch one slot only, and commands go to nodes by key.
     #[must_use]
     pub fn is_cluster(&self) -> bool {
-        matches!(&self.inner.pool, Pool::Other(pool) if matches!(pool.manager().source, Source::Cluster(_)))
+        self.source.is_cluster()
     }
 
-    /// A connection for calls that answer at once. Each call on it is bounded by the response timeout.
+    /// A connection for calls that answer at once. To have one takes no longer than the response timeout where all are
+    /// taken, and twice the connect timeout where the server is silent; each call on it is bounded by the response
+    /// timeout.
     ///
     /// # Errors
     /// [`LinkError::Unavailable`], [`LinkError::Refused`] for wrong credentials.
     pub async fn connection(&self) -> Result<Connection, LinkError> {
-        use deadpool::managed::PoolError;
-        let failed = |e: PoolError<redis::RedisError>| match e {
+        let pooled = self.pool.get().await.map_err(|e| match e {
             PoolError::Backend(e) => LinkError::from(e),
-            PoolError::Timeout(_) => LinkError::Unavailable("the server does not answer in time".into()),
+            PoolError::Timeout(TimeoutType::Wait) => LinkError::Unavailable("all connections are taken".into()),
+            PoolError::Timeout(_) => out_of_reach(),
             other => LinkError::Unavailable(other.to_string()),
-        };
-        match &self.inner.pool {
-            Pool::Single { pool, .. } => Ok(Connection(Kind::Single(pool.get().await.map_err(failed)?))),
-            Pool::Other(pool) => Ok(Connection(Kind::Other(pool.get().await.map_err(failed)?))),
-        }
+        })?;
+        Ok(Connection(Kind::Pooled(pooled)))
     }
 
     /// A connection of one's own for calls that block at the server, [`MAX_BLOCK`] at most. To be dropped when a call
@@ -109,14 +87,10 @@ impl Link {
     /// # Errors
     /// As [`Self::connection`].
     pub async fn dedicated(&self) -> Result<Connection, LinkError> {
-        let (source, options) = match &self.inner.pool {
-            Pool::Single { source, .. } => (&**source, &self.inner.options),
-            Pool::Other(pool) => (&pool.manager().source, &self.inner.options),
-        };
-        let connect = source.connect(options, true);
-        match tokio::time::timeout(options.connect_timeout, connect).await {
+        let patience = self.source.options().connect_timeout;
+        match tokio::time::timeout(patience, self.source.connect(true)).await {
             Ok(raw) => Ok(Connection(Kind::Own(raw?))),
-            Err(_) => Err(LinkError::Unavailable("the server cannot be reached in time".into())),
+            Err(_) => Err(out_of_reach()),
         }
     }
 
@@ -127,6 +101,10 @@ impl Link {
     pub async fn check_server(&self) -> Result<ServerReport, LinkError> {
         report::look(self).await
     }
+}
+
+fn out_of_reach() -> LinkError {
+    LinkError::Unavailable("the server cannot be reached in time".into())
 }
 
 impl std::fmt::Debug for Link {

@@ -5,8 +5,10 @@ use std::{fmt, path::PathBuf, time::Duration};
 /// Options of a [`crate::Link`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct LinkOptions {
-    /// `redis://`, `rediss://` (TLS), `redis-sentinel://h1:26379,h2:26379/service`, `redis-cluster://h1:6379,h2:6379`;
-    /// the latter two with `s` after `redis` for TLS. Holds the password: never shown.
+    /// `redis://user:password@host:6379/db`, `rediss://` (TLS), `redis-sentinel://h1:26379,h2:26379/service/db`,
+    /// `redis-cluster://h1:6379,h2:6379`; the latter two with `s` after `redis` for TLS. User and password are the
+    /// server's; sentinels that ask for some get them by `?sentinel_user=…&sentinel_password=…`. Holds passwords:
+    /// never shown.
     pub url: String,
     /// First part of every key.
     pub prefix: String,

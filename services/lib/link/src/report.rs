@@ -7,17 +7,17 @@ use redis::Value;
 
 use crate::{Link, LinkError};
 
-/// How the server keeps what it is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the server keeps what it is told; the later the weaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Persistence {
     /// On disk before each answer.
     Always,
     /// On disk within a second.
     EverySecond,
-    /// Whenever the system writes it, or only in snapshots, or not at all.
-    Weak,
     /// The server does not tell.
     Unknown,
+    /// Whenever the system writes it, or only in snapshots, or not at all.
+    Weak,
 }
 
 /// The server's own word, and what is to be thought of it.
@@ -35,21 +35,42 @@ pub struct ServerReport {
 
 pub(crate) async fn look(link: &Link) -> Result<ServerReport, LinkError> {
     let mut connection = link.connection().await?;
-    let info: Value = redis::cmd("INFO").query_async(&mut connection).await?;
-    // A cluster's nodes answer each for itself; they are set up alike.
-    let info = fields(&text_of(info));
-    let mut settings = HashMap::new();
+    let infos = connection.everywhere(redis::cmd("INFO")).await?;
+    let mut settings: Vec<HashMap<&str, String>> = vec![HashMap::new(); infos.len()];
     for name in ["maxmemory-policy", "appendonly", "appendfsync"] {
-        let answer: Result<Value, _> = redis::cmd("CONFIG").arg("GET").arg(name).query_async(&mut connection).await;
-        match answer.map(pairs) {
-            Ok(Some(value)) => drop(settings.insert(name, value)),
-            Ok(None) => {}
-            Err(error) if error.is_io_error() || error.is_timeout() => return Err(error.into()),
+        let mut ask = redis::cmd("CONFIG");
+        ask.arg("GET").arg(name);
+        match connection.everywhere(ask).await {
+            Ok(answers) => {
+                for (known, answer) in settings.iter_mut().zip(answers) {
+                    known.extend(setting(answer).map(|value| (name, value)));
+                }
+            }
+            Err(error) if error.is_io_error() => return Err(error.into()),
             // Managed servers keep their settings to themselves.
             Err(_) => {}
         }
     }
-    Ok(judge(&info, &settings))
+    let each = infos.into_iter().zip(&settings).map(|(info, settings)| judge(&fields(&text_of(info)), settings));
+    Ok(each.reduce(ServerReport::and).unwrap_or_else(|| judge(&HashMap::new(), &HashMap::new())))
+}
+
+impl ServerReport {
+    /// What is true of two masters of a cluster together: every complaint once, and the weaker persistence.
+    fn and(mut self, other: Self) -> Self {
+        for (all, more) in [(&mut self.errors, other.errors), (&mut self.warnings, other.warnings)] {
+            for text in more {
+                if !all.contains(&text) {
+                    all.push(text);
+                }
+            }
+        }
+        if self.product != other.product && !self.product.contains(&other.product) {
+            self.product = format!("{}, {}", self.product, other.product);
+        }
+        self.persistence = self.persistence.max(other.persistence);
+        self
+    }
 }
 
 fn judge(info: &HashMap<String, String>, settings: &HashMap<&str, String>) -> ServerReport {
@@ -94,31 +115,21 @@ fn fields(text: &str) -> HashMap<String, String> {
     text.lines().filter_map(|l| l.split_once(':')).map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned())).collect()
 }
 
-/// Text of an answer; of the first node's in a cluster.
 fn text_of(value: Value) -> String {
     match value {
         Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => text,
-        Value::Map(pairs) => pairs.into_iter().next().map(|(_, v)| text_of(v)).unwrap_or_default(),
-        Value::Array(items) => items.into_iter().last().map(text_of).unwrap_or_default(),
         _ => String::new(),
     }
 }
 
-/// The value in the answer to `CONFIG GET name`.
-fn pairs(value: Value) -> Option<String> {
-    match value {
-        Value::Array(mut items) if items.len() >= 2 => items.drain(..).nth(1).map(text_of),
-        Value::Map(pairs) => pairs.into_iter().next().map(|(_, v)| match v {
-            Value::Map(_) | Value::Array(_) => pairs_of(v),
-            v => text_of(v),
-        }),
+/// The value in the answer to `CONFIG GET name`: a list of name and value, or a map of them.
+fn setting(answer: Value) -> Option<String> {
+    match answer {
+        Value::Array(items) => items.into_iter().nth(1).map(text_of),
+        Value::Map(pairs) => pairs.into_iter().next().map(|(_, value)| text_of(value)),
         _ => None,
     }
-}
-
-fn pairs_of(value: Value) -> String {
-    pairs(value).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -144,6 +155,15 @@ mod tests {
         assert_eq!(r.errors.len(), 2);
         assert!(r.errors[0].contains("Redis 6.2.9") && r.errors[1].contains("allkeys-lru"), "{r:?}");
         assert!(r.warnings[0].contains("append-only"), "{r:?}");
+    }
+
+    #[test]
+    fn a_cluster_is_as_good_as_its_worst_master() {
+        let good = report(&[("redis_version", "7.4.0"), ("aof_enabled", "1")], &[("appendfsync", "always")]);
+        let bad = report(&[("redis_version", "6.2.0"), ("aof_enabled", "0")], &[("appendfsync", "always")]);
+        let both = good.clone().and(good).and(bad);
+        assert_eq!((both.product.as_str(), both.persistence), ("Redis 7.4.0, Redis 6.2.0", Persistence::Weak));
+        assert_eq!((both.errors.len(), both.warnings.len()), (1, 2), "{both:?}");
     }
 
     #[test]

@@ -1,20 +1,26 @@
 //! Makes connections: to the one server, to the master the sentinels name, or to a cluster. Used by the pool and for
 //! connections of one's own.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, RedisError,
-    RedisFuture, TlsCertificates, TlsMode, Value,
+    RedisFuture, RedisResult, TlsCertificates, TlsMode, Value,
     aio::{ConnectionLike, MultiplexedConnection},
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
-    sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType},
+    cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
+    sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
 use tokio::sync::Mutex;
 
 use crate::{LinkError, LinkOptions, address::Address};
+
+/// Longest time a blocking call may wait at the server.
+pub const MAX_BLOCK: Duration = Duration::from_secs(2);
+
+/// Times a cluster's client looks again for the node that has a slot, within the response timeout.
+const REDIRECTIONS: u32 = 3;
 
 /// A connection as the library makes them.
 pub enum Raw {
@@ -25,64 +31,66 @@ pub enum Raw {
 }
 
 /// Where connections come from.
-pub enum Source {
+pub struct Source {
+    options: LinkOptions,
+    client: Kind,
+}
+
+enum Kind {
     /// One server.
     Single(Box<Client>),
     /// The master that the sentinels name at that moment.
     Sentinel(Box<Mutex<SentinelClient>>),
-    /// A cluster.
-    Cluster(Box<Patience>),
+    /// A cluster; time limits belong to the client, so there is one for each kind of call.
+    Cluster { quick: Box<ClusterClient>, blocking: Box<ClusterClient> },
 }
-
-/// A cluster's client for each kind of call: time limits belong to the client.
-pub struct Patience {
-    quick: ClusterClient,
-    blocking: ClusterClient,
-}
-
-/// Longest time a blocking call may wait at the server.
-pub const MAX_BLOCK: Duration = Duration::from_secs(2);
 
 impl Source {
     /// Reads address and certificates.
     ///
     /// # Errors
     /// [`LinkError::Address`].
-    pub fn new(options: &LinkOptions) -> Result<Self, LinkError> {
-        let refused = |e: RedisError| LinkError::Address(e.to_string());
-        match Address::parse(&options.url)? {
-            Address::Single(info) => {
-                let client = match certificates(options)? {
-                    Some(tls) => Client::build_with_tls(info, tls),
-                    None => Client::open(info),
-                };
-                client.map(|c| Self::Single(Box::new(c))).map_err(refused)
+    pub fn new(options: LinkOptions) -> Result<Self, LinkError> {
+        // The process may have chosen already. Without a choice the library would have to guess, and panic where two
+        // providers are compiled in.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let tls = certificates(&options)?;
+        let client = match Address::parse(&options.url)? {
+            Address::Single(info) => match tls {
+                Some(tls) => Client::build_with_tls(info, tls),
+                None => Client::open(info),
             }
+            .map(|client| Kind::Single(Box::new(client))),
             Address::Sentinel { sentinels, service, master } => {
-                system_certificates_only(options)?;
-                let node =
-                    SentinelNodeConnectionInfo::default().set_redis_connection_info(master.redis_settings().clone());
-                let node = if secured(&master) { node.set_tls_mode(TlsMode::Secure) } else { node };
-                let client = SentinelClient::build(sentinels, service, Some(node), SentinelServerType::Master);
-                client.map(|c| Self::Sentinel(Box::new(Mutex::new(c)))).map_err(refused)
+                sentinel(&sentinels, &service, &master, tls).map(|c| Kind::Sentinel(Box::new(Mutex::new(c))))
             }
             Address::Cluster(nodes) => {
                 let make = |response: Duration| {
-                    let builder = ClusterClient::builder(nodes.clone())
+                    let mut builder = ClusterClient::builder(nodes.clone())
                         .connection_timeout(options.connect_timeout)
                         .response_timeout(response)
-                        .retries(3);
-                    let builder = if nodes.iter().any(secured) { builder.tls(TlsMode::Secure) } else { builder };
-                    Ok::<_, LinkError>(match certificates(options)? {
-                        Some(tls) => builder.certs(tls),
-                        None => builder,
-                    })
+                        .retries(REDIRECTIONS);
+                    if let Some(tls) = tls.clone() {
+                        builder = builder.certs(tls);
+                    }
+                    builder.build().map(Box::new)
                 };
-                let quick = make(options.response_timeout)?.build().map_err(refused)?;
-                let blocking = make(options.response_timeout + MAX_BLOCK)?.build().map_err(refused)?;
-                Ok(Self::Cluster(Box::new(Patience { quick, blocking })))
+                let blocking = make(options.response_timeout + MAX_BLOCK);
+                make(options.response_timeout).and_then(|quick| Ok(Kind::Cluster { quick, blocking: blocking? }))
             }
-        }
+        };
+        let client = client.map_err(|e| LinkError::Address(format!("Redis cannot be addressed so: {e}")))?;
+        Ok(Self { options, client })
+    }
+
+    /// What it was made from.
+    pub fn options(&self) -> &LinkOptions {
+        &self.options
+    }
+
+    /// Whether commands go to nodes by key.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.client, Kind::Cluster { .. })
     }
 
     /// A new connection, each call on it bounded by the response timeout; with `blocking`, by that and the longest
@@ -90,33 +98,59 @@ impl Source {
     ///
     /// # Errors
     /// The server is away or refuses.
-    pub async fn connect(&self, options: &LinkOptions, blocking: bool) -> Result<Raw, RedisError> {
+    pub async fn connect(&self, blocking: bool) -> RedisResult<Raw> {
         let extra = if blocking { MAX_BLOCK } else { Duration::ZERO };
-        let config = config(options, extra);
-        match self {
-            Self::Single(client) => client.get_multiplexed_async_connection_with_config(&config).await.map(Raw::One),
-            Self::Sentinel(client) => client.lock().await.get_async_connection_with_config(&config).await.map(Raw::One),
-            Self::Cluster(clients) => {
-                let client = if blocking { &clients.blocking } else { &clients.quick };
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.options.connect_timeout))
+            .set_response_timeout(Some(self.options.response_timeout + extra));
+        match &self.client {
+            Kind::Single(client) => client.get_multiplexed_async_connection_with_config(&config).await.map(Raw::One),
+            Kind::Sentinel(client) => {
+                // Not held while connecting: one silent master would keep all others waiting.
+                let client = client.lock().await.async_get_client().await?;
+                client.get_multiplexed_async_connection_with_config(&config).await.map(Raw::One)
+            }
+            Kind::Cluster { quick, blocking: patient } => {
+                let client = if blocking { patient } else { quick };
                 client.get_async_connection().await.map(Raw::Cluster)
             }
         }
     }
 }
 
-/// Time limits of a connection.
-pub fn config(options: &LinkOptions, extra: Duration) -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(options.connect_timeout))
-        .set_response_timeout(Some(options.response_timeout + extra))
-}
-
-fn secured(info: &ConnectionInfo) -> bool {
-    matches!(info.addr(), ConnectionAddr::TcpTls { .. })
+fn sentinel(
+    sentinels: &[ConnectionInfo],
+    service: &str,
+    master: &ConnectionInfo,
+    tls: Option<TlsCertificates>,
+) -> Result<SentinelClient, RedisError> {
+    let addresses = sentinels.iter().map(|s| s.addr().clone());
+    let mut builder = SentinelClientBuilder::new(addresses, service, SentinelServerType::Master)?;
+    if matches!(master.addr(), ConnectionAddr::TcpTls { .. }) {
+        builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
+        if let Some(tls) = tls {
+            builder = builder.set_client_to_redis_certificates(tls.clone()).set_client_to_sentinel_certificates(tls);
+        }
+    }
+    let login = master.redis_settings();
+    if let Some(name) = login.username() {
+        builder = builder.set_client_to_redis_username(name);
+    }
+    if let Some(password) = login.password() {
+        builder = builder.set_client_to_redis_password(password);
+    }
+    let asked = sentinels.first().map(ConnectionInfo::redis_settings);
+    if let Some(name) = asked.and_then(redis::RedisConnectionInfo::username) {
+        builder = builder.set_client_to_sentinel_username(name);
+    }
+    if let Some(password) = asked.and_then(redis::RedisConnectionInfo::password) {
+        builder = builder.set_client_to_sentinel_password(password);
+    }
+    builder.set_client_to_redis_db(login.db()).build()
 }
 
 fn certificates(options: &LinkOptions) -> Result<Option<TlsCertificates>, LinkError> {
-    let read = |path: &std::path::Path| {
+    let read = |path: &Path| {
         std::fs::read(path).map_err(|e| LinkError::Address(format!("{} cannot be read: {e}", path.display())))
     };
     let root_cert = options.tls_ca.as_deref().map(read).transpose()?;
@@ -127,34 +161,22 @@ fn certificates(options: &LinkOptions) -> Result<Option<TlsCertificates>, LinkEr
     Ok((root_cert.is_some() || client_tls.is_some()).then_some(TlsCertificates { client_tls, root_cert }))
 }
 
-/// The library takes no certificates for the master behind sentinels.
-fn system_certificates_only(options: &LinkOptions) -> Result<(), LinkError> {
-    if options.tls_ca.is_some() || options.tls_identity.is_some() {
-        let detail = "behind sentinels only the system's certificates are trusted (SSL_CERT_FILE names others)";
-        return Err(LinkError::Address(detail.into()));
-    }
-    Ok(())
-}
-
-/// Pools what [`deadpool_redis`] has no settings for: connections behind sentinels and to clusters.
-pub struct Manager {
-    /// Where connections come from.
-    pub source: Source,
-    /// Time limits.
-    pub options: LinkOptions,
-}
-
-impl managed::Manager for Manager {
-    type Type = Raw;
-    type Error = RedisError;
-
-    async fn create(&self) -> Result<Raw, RedisError> {
-        self.source.connect(&self.options, false).await
-    }
-
-    /// A connection whose server is no master any more answers too: writing tells, and the error drops it.
-    async fn recycle(&self, raw: &mut Raw, _: &Metrics) -> RecycleResult<RedisError> {
-        redis::cmd("PING").query_async::<Value>(raw).await.map(drop).map_err(RecycleError::Backend)
+impl Raw {
+    /// Asks the server, or every master of a cluster.
+    ///
+    /// # Errors
+    /// One of them does not answer, or refuses.
+    pub async fn everywhere(&mut self, command: Cmd) -> RedisResult<Vec<Value>> {
+        match self {
+            Self::One(connection) => Ok(vec![command.query_async(connection).await?]),
+            Self::Cluster(connection) => {
+                let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                match connection.route_command(command, all).await? {
+                    Value::Map(answers) => answers.into_iter().map(|(_, answer)| answer.extract_error()).collect(),
+                    other => Ok(vec![other]),
+                }
+            }
+        }
     }
 }
 

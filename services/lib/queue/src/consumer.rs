@@ -54,7 +54,7 @@ impl Consumer {
     pub async fn next(&self, max: usize) -> Result<Vec<Delivery>, QueueError> {
         let max = max.max(1);
         loop {
-            let mut entries = self.reclaim_if_due(max).await?;
+            let mut entries = self.reclaim_if_due().await?;
             if entries.is_empty() {
                 let wait = self.next_reclaim.lock().saturating_duration_since(Instant::now());
                 entries = self.engine.read(self.lane, &self.name, max, wait).await?;
@@ -74,7 +74,9 @@ impl Consumer {
         self.engine.leave(self.lane, &self.name).await
     }
 
-    async fn reclaim_if_due(&self, max: usize) -> Result<Vec<Entry>, QueueError> {
+    /// One abandoned entry at a time. Each may be what its worker died of: taken together, the others would die of it too,
+    /// and once more with each further delivery.
+    async fn reclaim_if_due(&self) -> Result<Vec<Entry>, QueueError> {
         {
             let mut due = self.next_reclaim.lock();
             let now = Instant::now();
@@ -83,9 +85,9 @@ impl Consumer {
             }
             *due = now + jittered(self.options.reclaim_every);
         }
-        let entries = self.engine.reclaim(self.lane, &self.name, self.options.timing.min_idle, max).await?;
-        if entries.len() == max {
-            // There may be more: look again as soon as these are done.
+        let entries = self.engine.reclaim(self.lane, &self.name, self.options.timing.min_idle, 1).await?;
+        if !entries.is_empty() {
+            // There may be more: look again as soon as this one is in hand.
             *self.next_reclaim.lock() = Instant::now();
         }
         Ok(entries)

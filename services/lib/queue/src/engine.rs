@@ -164,6 +164,11 @@ pub trait Engine: Send + Sync + 'static {
     /// Dead letters, newest first.
     async fn dead_letters(&self, lane: Lane, limit: usize) -> Result<Vec<DeadLetter>, QueueError>;
 
+    /// One dead letter, if it is there.
+    async fn dead_letter(&self, lane: Lane, id: &EntryId) -> Result<Option<DeadLetter>, QueueError> {
+        Ok(self.dead_letters(lane, usize::from(u16::MAX)).await?.into_iter().find(|letter| letter.id == *id))
+    }
+
     /// Forgets a dead letter. Whether it was there.
     async fn drop_dead_letter(&self, lane: Lane, id: &EntryId) -> Result<bool, QueueError>;
 

@@ -88,6 +88,14 @@ impl Queue {
         self.engine.dead_letters(lane, limit).await
     }
 
+    /// One dead letter, if it is there.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    pub async fn dead_letter(&self, lane: Lane, id: &EntryId) -> Result<Option<DeadLetter>, QueueError> {
+        self.engine.dead_letter(lane, id).await
+    }
+
     /// Forgets a dead letter. Whether it was there.
     ///
     /// # Errors
@@ -102,8 +110,7 @@ impl Queue {
     /// # Errors
     /// [`QueueError::Unavailable`].
     pub async fn retry_dead_letter(&self, lane: Lane, id: &EntryId) -> Result<bool, QueueError> {
-        let letters = self.engine.dead_letters(lane, usize::from(u16::MAX)).await?;
-        let Some(letter) = letters.into_iter().find(|l| l.id == *id) else { return Ok(false) };
+        let Some(letter) = self.engine.dead_letter(lane, id).await? else { return Ok(false) };
         let renewed = wire::decode_envelope(letter.bytes).ok().map(|envelope| {
             let now = Timestamp::now();
             let had = Timestamp::from_millis(envelope.deadline_ms).since(Timestamp::from_millis(envelope.created_ms));

@@ -1,4 +1,6 @@
 -- KEYS: jobs, bytes, body. ARGV: payload, body's name, most entries, most bytes, longest wait (ms).
+-- Sent again where the answer to the first was lost.
+if redis.call('EXISTS', KEYS[3]) == 1 then return {'ok', ARGV[2]} end
 local jobs, now, size = KEYS[1], now_ms(), #ARGV[1]
 local g = group(jobs)
 if not g then make_group(jobs) end

@@ -42,6 +42,16 @@ impl Keys {
         format!("{}:{{replies-{id}}}", self.0)
     }
 
+    /// Whether an address that came with a job names a reply stream, and no other key.
+    pub fn is_replies(&self, address: &str) -> bool {
+        address.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with(":{replies-") && rest.ends_with('}'))
+    }
+
+    /// What a check writes.
+    pub fn check(&self) -> String {
+        format!("{}:{{check}}", self.0)
+    }
+
     /// The mark of a cancelled job.
     pub fn cancel(&self, job: &str) -> String {
         format!("{}:{{cancel}}:{job}", self.0)
@@ -55,5 +65,19 @@ impl Keys {
     /// An allowance.
     pub fn allowance(&self, bucket: &str) -> String {
         format!("{}:{{allowance-{bucket}}}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_reply_streams_of_this_installation_are_written_to() {
+        let keys = Keys::new("vv");
+        assert!(keys.is_replies(&keys.replies("0190")));
+        for other in ["", "vv:{interactive}:jobs", "xx:{replies-0190}", "vv:{replies-0190}:jobs"] {
+            assert!(!keys.is_replies(other), "{other}");
+        }
     }
 }

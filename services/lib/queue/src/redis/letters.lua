@@ -1,4 +1,5 @@
--- KEYS: dead. ARGV: most, time to live (ms), body prefix. Dead letters, newest first; those past their time go.
+-- KEYS: dead. ARGV: most, time to live (ms), body prefix, first and last id. Dead letters, newest first; those past
+-- their time go.
 local born = now_ms() - tonumber(ARGV[2])
 repeat
   local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
@@ -10,7 +11,9 @@ repeat
 until not old
 local found = {}
 if tonumber(ARGV[1]) > 0 then
-  for _, entry in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', ARGV[1])) do
+  local entries = redis.pcall('XREVRANGE', KEYS[1], ARGV[5], ARGV[4], 'COUNT', ARGV[1])
+  -- An id that is none names no letter.
+  for _, entry in ipairs(entries.err and {} or entries) do
     local f = fields(entry[2])
     found[#found + 1] = {entry[1], f.b, f.r, f.d, f.t}
   end

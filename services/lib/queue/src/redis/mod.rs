@@ -3,6 +3,7 @@
 //! own, so that claiming, listing and burying never move pictures. Every change of more than one key is one script.
 
 mod engine;
+mod inner;
 mod keys;
 mod reader;
 mod replies;

@@ -81,9 +81,9 @@ impl Slot {
     }
 
     async fn slice(&mut self, link: &Link, keys: &Keys, ask: &Ask, block: Duration) -> Result<Vec<Raw>, LinkError> {
-        let mut connection = match self.0.take() {
-            Some(connection) => connection,
-            None => link.dedicated().await?,
+        let (mut connection, kept) = match self.0.take() {
+            Some(connection) => (connection, true),
+            None => (link.dedicated().await?, false),
         };
         let jobs = keys.jobs(ask.lane);
         let mut command = redis::cmd("XREADGROUP");
@@ -92,7 +92,12 @@ impl Slot {
             command.arg("BLOCK").arg(u64::try_from(block.as_millis()).unwrap_or(1));
         }
         command.arg("STREAMS").arg(&jobs).arg(">");
-        let answer: Result<Streams, _> = command.query_async(&mut connection).await;
+        let mut answer: Result<Streams, _> = command.query_async(&mut connection).await;
+        if kept && answer.as_ref().is_err_and(redis::RedisError::is_connection_dropped) {
+            // Closed while it was not used, as by the server's restart.
+            connection = link.dedicated().await?;
+            answer = command.query_async(&mut connection).await;
+        }
         match answer {
             Ok(found) => {
                 self.0 = Some(connection);
@@ -104,6 +109,9 @@ impl Slot {
                 self.0 = Some(connection);
                 Ok(Vec::new())
             }
+            // The lane's key went away under the call, or this server is no longer the one to write to: its connection
+            // is dropped, and the next one finds out.
+            Err(e) if e.code() == Some("UNBLOCKED") => Ok(Vec::new()),
             Err(e) => Err(e.into()),
         }
     }

@@ -5,10 +5,13 @@ use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use link::{Connection, Link, LinkError, MAX_BLOCK, redis};
+use link::{
+    Connection, Link, LinkError, MAX_BLOCK,
+    redis::{self, streams::StreamInfoStreamReply},
+};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::engine::failed;
+use super::inner::failed;
 use crate::{QueueError, ReplyStream};
 
 /// Replies read ahead of their reader.
@@ -16,6 +19,9 @@ const AHEAD: usize = 64;
 
 /// Pause after the server could not be read.
 const BACKOFF: Duration = Duration::from_millis(100);
+
+/// What a read answers: entries by stream, of which there is one; each with its id and fields.
+type Streams = Option<Vec<(String, Vec<(String, HashMap<String, Vec<u8>>)>)>>;
 
 /// The reading end.
 pub struct RedisReplies {
@@ -74,10 +80,14 @@ async fn follow(link: Link, address: String, send: mpsc::Sender<Result<Bytes, Qu
             }
             Err(error) => {
                 connection = None;
-                if send.send(Err(failed(error, Duration::ZERO))).await.is_err() {
+                // Told once, not once for each attempt: the reader would go through all of them, with its pauses, when
+                // the server is long back.
+                if send.capacity() == AHEAD {
+                    let _ = send.try_send(Err(failed(error, Duration::ZERO)));
+                }
+                if tokio::time::timeout(BACKOFF, send.closed()).await.is_ok() {
                     return;
                 }
-                tokio::time::sleep(BACKOFF).await;
             }
         }
     }
@@ -92,16 +102,20 @@ async fn read(
 ) -> Result<Vec<Bytes>, LinkError> {
     let mut connection = match kept.take() {
         Some(connection) => connection,
-        None => link.dedicated().await?,
+        None => {
+            let mut connection = link.dedicated().await?;
+            if forgotten(&mut connection, address, last).await? {
+                "0-0".clone_into(last);
+            }
+            connection
+        }
     };
-    if last != "0-0" {
-        redis::cmd("XTRIM").arg(address).arg("MINID").arg(&*last).query_async::<()>(&mut connection).await?;
-    }
-    let mut command = redis::cmd("XREAD");
-    command.arg("COUNT").arg(AHEAD).arg("BLOCK").arg(MAX_BLOCK.as_millis() as u64);
-    command.arg("STREAMS").arg(address).arg(&*last);
-    type Entry = (String, HashMap<String, Vec<u8>>);
-    let found: Option<Vec<(String, Vec<Entry>)>> = command.query_async(&mut connection).await?;
+    // In one go: a reply that comes now waits for no other answer.
+    let mut both = redis::pipe();
+    both.cmd("XTRIM").arg(address).arg("MINID").arg(&*last).ignore();
+    both.cmd("XREAD").arg("COUNT").arg(AHEAD).arg("BLOCK").arg(MAX_BLOCK.as_millis() as u64);
+    both.arg("STREAMS").arg(address).arg(&*last);
+    let (found,): (Streams,) = both.query_async(&mut connection).await?;
     *kept = Some(connection);
     let mut replies = Vec::new();
     for (id, mut fields) in found.unwrap_or_default().into_iter().flat_map(|(_, entries)| entries) {
@@ -109,4 +123,22 @@ async fn read(
         replies.extend(fields.remove("r").map(Bytes::from));
     }
     Ok(replies)
+}
+
+/// Whether the server, which may be another one or have lost its data, knows of no entry as late as `last`: the ids it
+/// gives out from now on may be earlier ones.
+async fn forgotten(connection: &mut Connection, address: &str, last: &str) -> Result<bool, LinkError> {
+    let stream: Result<StreamInfoStreamReply, _> =
+        redis::cmd("XINFO").arg("STREAM").arg(address).query_async(connection).await;
+    match stream {
+        Ok(stream) => Ok(parts(&stream.last_generated_id) < parts(last)),
+        Err(e) if e.is_io_error() => Err(e.into()),
+        Err(_) => Ok(true),
+    }
+}
+
+/// An entry's id as numbers, which compare as the entries do.
+fn parts(id: &str) -> (u64, u64) {
+    let (ms, seq) = id.split_once('-').unwrap_or((id, "0"));
+    (ms.parse().unwrap_or(0), seq.parse().unwrap_or(0))
 }

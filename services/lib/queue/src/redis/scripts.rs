@@ -12,6 +12,9 @@ macro_rules! scripts {
     };
 }
 
+/// Without the prelude: its first line must come first.
+pub static REPLY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("reply.lua")));
+
 scripts! {
     APPEND "append.lua"
     SETTLE "settle.lua"

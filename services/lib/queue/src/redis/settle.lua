@@ -7,6 +7,7 @@ if what == 'touch' then
   redis.call('XCLAIM', jobs, GROUP, consumer, 0, id, 'JUSTID')
   return 1
 end
+-- The first write; allowed when memory is short, and so is what follows it in one script.
 take_off(jobs, id)
 if what == 'ack' then
   redis.call('DEL', ARGV[5] .. f.b)
