@@ -12,7 +12,7 @@ const MEMORY: f64 = 3.0;
 /// Workers take jobs by the handful and then none for a while: less would mistake the pause for their speed.
 const LEARNED: f64 = 1.5;
 /// What an estimate is multiplied with before it is held against a deadline: service times vary.
-const SAFETY: f64 = 1.3;
+const SAFETY: f64 = 1.5;
 
 /// The interactive lane as this gateway sees it.
 #[derive(Debug, Default)]
@@ -135,8 +135,8 @@ mod tests {
         e.look(ms(0), depth(500, 0), 0);
         e.look(ms(2000), depth(100, 200), 0);
         assert_eq!(e.wait(), Some(ms(1000)));
-        assert_eq!(e.admit(ms(1200)), Err(ms(100)));
-        assert_eq!(e.admit(ms(1400)), Ok(()));
+        assert_eq!(e.admit(ms(1400)), Err(ms(100)));
+        assert_eq!(e.admit(ms(1600)), Ok(()));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod redis_options;
 mod resp;
 mod servers;
 mod service;
+mod service_options;
 mod shared;
 
 pub use answer::Answer;
@@ -37,5 +38,6 @@ pub use picture::{Picture, png_header_only};
 pub use process::{Memory, forget_peak, memory_of, signal};
 pub use redis::RedisServer;
 pub use redis_options::{Product, RedisOptions};
-pub use service::{Role, Service, ServiceOptions};
+pub use service::Service;
+pub use service_options::{Role, ServiceOptions};
 pub use shared::{Row, read_csv, shared, shared_or_skip};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Client, Http, Memory, binary, cache_dir, memory_of,
+    Client, Http, Memory, Role, ServiceOptions, binary, cache_dir, memory_of,
     process::{Log, Watchdog},
     signal,
 };
@@ -18,46 +18,6 @@ use crate::{
 const START_LIMIT: Duration = Duration::from_secs(300);
 /// Lines for `curl` that `up` prints.
 const EXAMPLES: usize = 3;
-
-/// What a process does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Everything, with the embedded queue and store.
-    Up,
-    /// The HTTPS edge.
-    Gateway,
-    /// Inference.
-    Worker,
-}
-
-impl Role {
-    const fn command(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Gateway => "gateway",
-            Self::Worker => "worker",
-        }
-    }
-}
-
-/// How a process is started.
-#[derive(Clone, Debug)]
-pub struct ServiceOptions {
-    /// What it does.
-    pub role: Role,
-    /// Where HTTPS is served; port 0 takes a free one, another at each start.
-    pub listen: SocketAddr,
-    /// Its data directory, its own alone.
-    pub data_dir: PathBuf,
-    /// The first admin key.
-    pub key_file: PathBuf,
-    /// The certificate it serves with; callers trust it.
-    pub certificate: PathBuf,
-    /// Settings as environment variables, such as `VISAVIS__GATEWAY__MAX_IMAGE_BYTES`.
-    pub environment: Vec<(String, String)>,
-    /// Arguments after those that every test gives.
-    pub arguments: Vec<String>,
-}
 
 /// A process of the service. Dropping it kills it; its data stay.
 #[derive(Debug)]

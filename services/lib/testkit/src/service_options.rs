@@ -1,0 +1,44 @@
+//! Which role a process of the service has, and how it is started.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Everything, with the embedded queue and store.
+    Up,
+    /// The HTTPS edge.
+    Gateway,
+    /// Inference.
+    Worker,
+}
+
+impl Role {
+    /// Its subcommand.
+    pub(crate) const fn command(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Gateway => "gateway",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+/// How a process is started.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// What it does.
+    pub role: Role,
+    /// Where HTTPS is served; port 0 takes a free one, another at each start.
+    pub listen: SocketAddr,
+    /// Its data directory, its own alone.
+    pub data_dir: PathBuf,
+    /// The first admin key.
+    pub key_file: PathBuf,
+    /// The certificate it serves with; callers trust it.
+    pub certificate: PathBuf,
+    /// Settings as environment variables, such as `VISAVIS__GATEWAY__MAX_IMAGE_BYTES`.
+    pub environment: Vec<(String, String)>,
+    /// Arguments after those that every test gives.
+    pub arguments: Vec<String>,
+}
