@@ -27,6 +27,8 @@ pub struct Metrics {
     pub top_score: Histogram,
     /// Decisions by outcome.
     pub decisions: IntCounterVec,
+    /// Jobs taken off a lane without being worked on, by reason; `gave_up` are dead letters.
+    pub rejected: IntCounterVec,
     /// How often the lease was lost and every gallery let go.
     pub fenced: IntCounter,
     /// Faces enrolled and refused.
@@ -55,6 +57,10 @@ impl Metrics {
             model_seconds: HistogramVec::new(run.buckets(seconds), &["model"])?,
             top_score: Histogram::with_opts(top)?,
             decisions: IntCounterVec::new(Opts::new("visavis_decisions_total", "Decisions"), &["decision"])?,
+            rejected: IntCounterVec::new(
+                Opts::new("visavis_jobs_rejected_total", "Jobs not worked on by reason; gave_up are dead letters"),
+                &["reason"],
+            )?,
             fenced: IntCounter::new("visavis_worker_fenced_total", "Leases lost; every gallery was let go each time")?,
             enrolled_faces: IntCounterVec::new(
                 Opts::new("visavis_enrolment_faces_total", "Images at enrolment by outcome"),
@@ -69,6 +75,7 @@ impl Metrics {
         registry.register(Box::new(metrics.model_seconds.clone()))?;
         registry.register(Box::new(metrics.top_score.clone()))?;
         registry.register(Box::new(metrics.decisions.clone()))?;
+        registry.register(Box::new(metrics.rejected.clone()))?;
         registry.register(Box::new(metrics.fenced.clone()))?;
         registry.register(Box::new(metrics.enrolled_faces.clone()))?;
         Ok(metrics)

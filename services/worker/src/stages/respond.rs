@@ -70,6 +70,7 @@ pub struct KeepRejected(pub Arc<Desk>);
 #[async_trait]
 impl OnRejected for KeepRejected {
     async fn rejected(&self, envelope: &Envelope, why: Rejection) {
+        self.0.metrics.rejected.with_label_values(&[why.as_str()]).inc();
         let Some(problem) = why.problem() else { return };
         if matches!(envelope.request, Some(Request::Bulk(_))) {
             end_bulk(&self.0, envelope, problem).await;
