@@ -146,33 +146,25 @@ pub enum QueueCommand {
         at: QueueArgs,
     },
     /// Put a dead letter back on its lane, with fresh deliveries and as much time as it had
-    Retry {
-        /// Its id
-        #[arg(required_unless_present = "all")]
-        id: Option<String>,
-        /// Every dead letter
-        #[arg(long, conflicts_with = "id")]
-        all: bool,
-        /// The lane it is of
-        #[arg(long)]
-        lane: Option<LaneName>,
-        #[command(flatten)]
-        at: QueueArgs,
-    },
+    Retry(LetterArgs),
     /// Forget a dead letter
-    Drop {
-        /// Its id
-        #[arg(required_unless_present = "all")]
-        id: Option<String>,
-        /// Every dead letter
-        #[arg(long, conflicts_with = "id")]
-        all: bool,
-        /// The lane it is of
-        #[arg(long)]
-        lane: Option<LaneName>,
-        #[command(flatten)]
-        at: QueueArgs,
-    },
+    Drop(LetterArgs),
+}
+
+/// Which dead letter, or all of them.
+#[derive(Debug, Args)]
+pub struct LetterArgs {
+    /// Its id
+    #[arg(required_unless_present = "all")]
+    pub id: Option<String>,
+    /// Every dead letter
+    #[arg(long, conflicts_with = "id")]
+    all: bool,
+    /// The lane it is of
+    #[arg(long)]
+    pub lane: Option<LaneName>,
+    #[command(flatten)]
+    at: QueueArgs,
 }
 
 /// Where the queue is.
@@ -189,7 +181,10 @@ pub struct QueueArgs {
 impl QueueCommand {
     /// As the topmost layer of the configuration.
     pub fn settings(&self) -> Flags {
-        let (Self::Ls { at, .. } | Self::Show { at, .. } | Self::Retry { at, .. } | Self::Drop { at, .. }) = self;
+        let (Self::Ls { at, .. }
+        | Self::Show { at, .. }
+        | Self::Retry(LetterArgs { at, .. })
+        | Self::Drop(LetterArgs { at, .. })) = self;
         let mut flags = Flags { file: at.config.clone(), settings: Vec::new() };
         flags.redis(at.redis.as_deref());
         flags

@@ -6,7 +6,7 @@ use domain::Lane;
 use queue::{DeadLetter, EntryId, Queue};
 use runtime::Config;
 
-use crate::cli::QueueCommand;
+use crate::cli::{LetterArgs, QueueCommand};
 use crate::engines;
 use crate::failure::Failure;
 use crate::output;
@@ -23,13 +23,13 @@ pub async fn run(config: &Config, command: &QueueCommand) -> Result<(), Failure>
     match command {
         QueueCommand::Ls { lane, json, .. } => list(&queue, lanes(*lane), *json).await,
         QueueCommand::Show { id, lane, .. } => show(&queue, lanes(*lane), id).await,
-        QueueCommand::Retry { id, lane, .. } => {
+        QueueCommand::Retry(LetterArgs { id, lane, .. }) => {
             let done =
                 each(&queue, lanes(*lane), id.as_deref(), async |lane, id| queue.retry_dead_letter(lane, id).await);
             output::text(&format!("{} back on its lane", done.await?));
             Ok(())
         }
-        QueueCommand::Drop { id, lane, .. } => {
+        QueueCommand::Drop(LetterArgs { id, lane, .. }) => {
             let done =
                 each(&queue, lanes(*lane), id.as_deref(), async |lane, id| queue.drop_dead_letter(lane, id).await);
             output::text(&format!("{} forgotten", done.await?));
