@@ -2,7 +2,9 @@
 //! [`Report`]; this file prints it.
 
 mod machine;
+mod pictures;
 mod pipeline;
+mod serve;
 
 use runtime::{Config, telemetry};
 use serde::Serialize;
@@ -38,6 +40,7 @@ pub async fn run(config: Config, command: BenchCommand) -> Result<(), Failure> {
     telemetry::init(&config.telemetry)?;
     match command {
         BenchCommand::Pipeline(args) => show(&pipeline::run(&config, &args).await?, args.output),
+        BenchCommand::Serve(args) => show(&serve::run(&config, &args).await?, args.output),
     }
 }
 

@@ -2,7 +2,7 @@
 //! alone take on the same threads.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,12 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use worker::{Context, Metrics, Pipeline, Timings};
 
-use super::{Report, machine::cores, median};
+use super::{
+    Report,
+    machine::cores,
+    median,
+    pictures::{pictures_below, spread},
+};
 use crate::cli::PipelineArgs;
 use crate::failure::Failure;
 use crate::{artefacts, sample, wiring};
@@ -54,7 +59,7 @@ struct Round {
 }
 
 /// Photos in memory, with their sizes.
-type Photos = Arc<Vec<(Bytes, (u32, u32))>>;
+pub type Photos = Arc<Vec<(Bytes, (u32, u32))>>;
 
 /// Runs the rounds.
 ///
@@ -62,13 +67,7 @@ type Photos = Arc<Vec<(Bytes, (u32, u32))>>;
 /// No photos, models that cannot be loaded, a photo that cannot be read.
 pub async fn run(config: &Config, args: &PipelineArgs) -> Result<PipelineReport, Failure> {
     let photos = Arc::new(photos(config, args).await?);
-    let (section, provider) = (config.models.clone(), config.worker.provider);
-    let loading = tokio::task::spawn_blocking(move || artefacts::prepare(&section, provider));
-    let artefacts = loading.await.map_err(|e| Failure::Other(format!("loading was interrupted: {e}")))??;
-    let models = [&artefacts.models.detector, &artefacts.models.embedder].map(|m| m.manifest.name.clone());
-    let metrics = Metrics::register(&Registry::new()).map_err(|e| Failure::Other(e.to_string()))?;
-    let settings = wiring::worker(config);
-    let pipeline = worker::load_pipeline(&settings, artefacts.models, artefacts.runtime, Some(&metrics)).await?;
+    let (pipeline, models, metrics) = load_pipeline(config).await?;
     let concurrency = if args.concurrency == 0 { 2 * cores() } else { args.concurrency };
 
     // The first pass meets every canvas size once, and the engines set up their memory for it.
@@ -100,6 +99,21 @@ pub async fn run(config: &Config, args: &PipelineArgs) -> Result<PipelineReport,
     })
 }
 
+/// The worker's pipeline as configured, the names of its models, and what it counts.
+///
+/// # Errors
+/// Models that cannot be loaded.
+pub async fn load_pipeline(config: &Config) -> Result<(Pipeline, [String; 2], Metrics), Failure> {
+    let (section, provider) = (config.models.clone(), config.worker.provider);
+    let loading = tokio::task::spawn_blocking(move || artefacts::prepare(&section, provider));
+    let artefacts = loading.await.map_err(|e| Failure::Other(format!("loading was interrupted: {e}")))??;
+    let models = [&artefacts.models.detector, &artefacts.models.embedder].map(|m| m.manifest.name.clone());
+    let metrics = Metrics::register(&Registry::new()).map_err(|e| Failure::Other(e.to_string()))?;
+    let settings = wiring::worker(config);
+    let pipeline = worker::load_pipeline(&settings, artefacts.models, artefacts.runtime, Some(&metrics)).await?;
+    Ok((pipeline, models, metrics))
+}
+
 /// Photos of the folder, evenly over their names, or the sample photo.
 async fn photos(config: &Config, args: &PipelineArgs) -> Result<Vec<(Bytes, (u32, u32))>, Failure> {
     let files = match &args.images {
@@ -119,31 +133,6 @@ async fn photos(config: &Config, args: &PipelineArgs) -> Result<Vec<(Bytes, (u32
     };
     let photos: Vec<_> = files.into_iter().map(read).collect::<Result<_, Failure>>()?;
     if photos.is_empty() { Err(Failure::Usage("--images names a folder without photos".into())) } else { Ok(photos) }
-}
-
-/// Files with a picture's name, by name, in this folder and below.
-fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |e: std::io::Error| Failure::io("the folder", folder, &e);
-    let mut found = Vec::new();
-    let mut entries = fs::read_dir(folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        let ending = path.extension().map(|e| e.to_ascii_lowercase());
-        if path.is_dir() {
-            found.extend(pictures_below(&path)?);
-        } else if ending.is_some_and(|e| ["jpg", "jpeg", "png", "webp"].iter().any(|known| e == *known)) {
-            found.push(path);
-        }
-    }
-    Ok(found)
-}
-
-/// So many of the files, evenly over the list; 0 for all.
-fn spread(files: Vec<PathBuf>, count: usize) -> Vec<PathBuf> {
-    let every = if count == 0 { 1.0 } else { (files.len() as f64 / count as f64).max(1.0) };
-    let wanted = (files.len() as f64 / every).round() as usize;
-    (0..wanted).filter_map(|i| files.get((i as f64 * every) as usize).cloned()).collect()
 }
 
 /// Every photo once, so many under way at a time. Gives the number without a face.
@@ -177,7 +166,7 @@ async fn through(
 }
 
 /// Photos a second if there were nothing but the models, as many at a time as there are engines.
-async fn alone(pipeline: &Pipeline, photos: &Photos, engines: usize) -> Result<f64, Failure> {
+pub async fn alone(pipeline: &Pipeline, photos: &Photos, engines: usize) -> Result<f64, Failure> {
     let start = Instant::now();
     let mut threads = JoinSet::new();
     for first in 0..engines {
