@@ -1,5 +1,7 @@
 //! The command line. Flags that set configuration keys become settings of the topmost layer.
 
+mod eval;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
@@ -7,6 +9,8 @@ use runtime::Setting;
 
 use crate::queue_command::LaneName;
 use crate::settings::Flags;
+
+pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, TableFormat, VerificationArgs};
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
 #[derive(Debug, Parser)]
@@ -69,12 +73,6 @@ pub enum ModelsCommand {
         #[command(flatten)]
         models: ModelArgs,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum EvalCommand {
-    /// Compare labelled pairs of pictures: accuracy, AUC, EER, TAR at FMR, failures to enrol
-    Verification(VerificationArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -226,28 +224,6 @@ pub struct ModelArgs {
     /// Never fetch anything
     #[arg(long)]
     offline: bool,
-}
-
-/// Flags of `eval verification`.
-#[derive(Debug, Args)]
-pub struct VerificationArgs {
-    /// Pairs to measure on: CSV with the header left,right,same
-    #[arg(long, value_name = "CSV")]
-    pub pairs: PathBuf,
-    /// Folder the pictures' names are relative to
-    #[arg(long, value_name = "DIR")]
-    pub images: PathBuf,
-    /// Pairs the threshold of the accuracy is chosen on; without them it is chosen on --pairs
-    #[arg(long, value_name = "CSV")]
-    pub threshold_from: Option<PathBuf>,
-    /// Write the report as JSON
-    #[arg(long, value_name = "OUT")]
-    pub json: Option<PathBuf>,
-    /// Threads for each stage; 0 takes one per core
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub threads: usize,
-    #[command(flatten)]
-    pub models: ModelArgs,
 }
 
 impl UpArgs {

@@ -11,6 +11,15 @@ pub enum EvaluationError {
         /// Non-mated comparisons with a score.
         non_mated: usize,
     },
+    /// Folds that cannot be held apart.
+    #[error("a protocol with folds needs at least two, and a fold for every pair; there are {found}")]
+    Folds {
+        /// Folds that are there.
+        found: usize,
+    },
+    /// Nobody is searched for.
+    #[error("there is no search to evaluate")]
+    NoSearches,
     /// A score is not a number.
     #[error("a comparison score is not a finite number")]
     NotFinite,
