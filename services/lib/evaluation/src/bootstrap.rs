@@ -2,9 +2,11 @@
 //! that share a person are not independent (Bolle, Ratha and Pankanti 2004); else the comparisons themselves, mated and
 //! non-mated apart, which makes the intervals somewhat too narrow.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
-use crate::Scores;
+use crate::{Estimate, Scores};
 
 /// Fewer subjects than this are too few to draw from: the comparisons are drawn instead.
 const FEWEST_SUBJECTS: usize = 10;
@@ -92,7 +94,7 @@ impl<'a> Draw<'a> {
     /// The same for items that belong to their first subject alone, such as searches.
     pub fn by_first(bootstrap: &'a Bootstrap, items: impl Iterator<Item = (bool, Option<[u32; 2]>)>) -> Self {
         let (mated, known): (Vec<bool>, Vec<Option<[u32; 2]>>) = items.unzip();
-        let mut places = std::collections::BTreeMap::new();
+        let mut places = BTreeMap::new();
         let mut place = |subject: u32| {
             let next = places.len();
             *places.entry(subject).or_insert(next)
@@ -108,6 +110,16 @@ impl<'a> Draw<'a> {
 
     pub const fn unit(&self) -> Unit {
         self.unit
+    }
+
+    /// How many independent drawings of one kind there are: comparisons, or subjects if these are fewer.
+    pub fn units(&self, mated: bool) -> usize {
+        let of = &self.strata[usize::from(!mated)];
+        if self.unit == Unit::Comparison {
+            return of.len();
+        }
+        let subjects: BTreeSet<usize> = of.iter().flat_map(|&i| self.parties[i]).collect();
+        of.len().min(subjects.len())
     }
 
     /// Intervals of measures, `None` where a measure had no value in any resample. `measure` gets, for each
@@ -156,6 +168,16 @@ impl<'a> Draw<'a> {
 }
 
 impl Bootstrap {
+    /// The interval of a rate. Where no error (or nothing but errors) was seen, no resample shows one either, and the
+    /// open end is that of the exact binomial interval for `units` trials (Clopper and Pearson 1934).
+    pub(crate) fn rate(&self, value: f64, interval: Option<Interval>, units: usize) -> Estimate {
+        let Interval { low, high } = interval.unwrap_or(Interval { low: value, high: value });
+        let reach = ((1.0 - self.confidence.clamp(0.0, 1.0)) / 2.0).powf(1.0 / units.max(1) as f64);
+        let low = if value >= 1.0 { low.min(reach) } else { low };
+        let high = if value <= 0.0 { high.max(1.0 - reach) } else { high };
+        Estimate { value, interval: Interval { low, high } }
+    }
+
     /// Draws from scores in their order.
     pub(crate) fn draw(&self, scores: &Scores) -> Draw<'_> {
         Draw::new(self, scores.items.iter().map(|i| (i.mated, i.subjects)))

@@ -1,6 +1,8 @@
 //! Error rates by cohort at one common threshold, and how far each cohort is from the rest. Comparisons count where
 //! both samples are of one cohort: strangers of one cohort are more alike than strangers at large, so mixing hides gaps.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Bootstrap, Comparison, Estimate, bootstrap::Draw};
@@ -65,17 +67,25 @@ pub fn cohorts(
     };
     let draw = Draw::new(&bootstrap, labelled.iter().map(|c| (c.mated, c.subjects)));
     let (values, intervals) = (measure(&vec![1; labelled.len()]), draw.intervals(measure));
-    let estimate = |i: usize| Some(Estimate { value: values[i]?, interval: intervals[i]? });
+    let difference = |i: usize| Some(Estimate { value: values[i]?, interval: intervals[i]? });
+    let rate = |i: usize, trials: usize| Some(bootstrap.rate(values[i]?, intervals[i], trials));
+    // As many trials as there are comparisons, or people if these are fewer.
+    let units = |n: u32, mated: bool| {
+        let of: Vec<&&Comparison> = labelled.iter().filter(|c| c.cohort == Some(n) && c.mated == mated).collect();
+        let people: Option<BTreeSet<u32>> =
+            of.iter().map(|c| c.subjects).collect::<Option<Vec<_>>>().map(|s| s.into_iter().flatten().collect());
+        people.map_or(of.len(), |p| p.len().min(of.len()))
+    };
     let rows = present.iter().enumerate().map(|(i, &n)| {
         let of = |mated: bool| labelled.iter().filter(|c| c.cohort == Some(n) && c.mated == mated).count();
         CohortRow {
             cohort: names[n as usize].clone(),
             mated: of(true),
             non_mated: of(false),
-            fnmr: estimate(4 * i),
-            fmr: estimate(4 * i + 1),
-            fnmr_difference: estimate(4 * i + 2),
-            fmr_difference: estimate(4 * i + 3),
+            fnmr: rate(4 * i, units(n, true)),
+            fmr: rate(4 * i + 1, units(n, false)),
+            fnmr_difference: difference(4 * i + 2),
+            fmr_difference: difference(4 * i + 3),
         }
     });
     let mut rows: Vec<CohortRow> = rows.collect();

@@ -1,11 +1,14 @@
 //! Open-set identification after ISO/IEC 19795-1 and the terms of NIST's 1:N evaluations: rank-k rates (CMC), and FNIR
 //! at a limit on FPIR. The gallery is held fixed; intervals draw the people searched for.
 
+mod walk;
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bootstrap, Estimate, EvaluationError, Interval, Unit, bootstrap::Draw};
+use crate::{Bootstrap, Estimate, EvaluationError, Unit, bootstrap::Draw};
+use walk::Walk;
 
 /// How failures to enrol and ties are counted; part of every report.
 pub const SEARCH_RULE: &str = "A mated search misses when its probe or every picture of its subject failed to enrol. A \
@@ -15,14 +18,8 @@ pub const SEARCH_RULE: &str = "A mated search misses when its probe or every pic
 /// Ranks that are reported with an interval.
 pub const RANKS: [u32; 3] = [1, 5, 10];
 
-/// Longest rank of the curve.
-const LAST_RANK: u32 = 50;
-
 /// Limits on FPIR at which FNIR is reported.
 pub const REPORTED_FPIR: [f64; 5] = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1];
-
-/// Points of the FNIR against FPIR curve, at most.
-const CURVE_POINTS: usize = 400;
 
 /// One search of a gallery.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -140,15 +137,6 @@ pub struct IdentificationReport {
     pub unit: Unit,
 }
 
-/// Sorted once, walked for every resample.
-struct Walk<'a> {
-    searches: &'a [Search],
-    /// Places of the non-mated searches that have an outcome, highest score first.
-    strangers: Vec<(usize, f64)>,
-    thresholds: &'a [f64],
-    depth: u32,
-}
-
 /// Evaluates searches; `subjects` is the number of subjects in the gallery, `thresholds` are those that rates are
 /// wanted for beside the limits on FPIR.
 ///
@@ -172,19 +160,20 @@ pub fn identification(
     let owners = searches.iter().enumerate().map(|(i, s)| (s.mated, Some([s.subject.unwrap_or_else(|| alone(i)); 2])));
     let draw = Draw::by_first(&bootstrap, owners);
     let (values, intervals) = (walk.measure(&vec![1; searches.len()]), draw.intervals(|w| walk.measure(w)));
-    let mut estimates = values.into_iter().zip(intervals).map(|(value, interval)| {
-        let value = value?;
-        Some(Estimate { value, interval: interval.unwrap_or(Interval { low: value, high: value }) })
-    });
-    let mut next = || estimates.next().flatten();
-    let ranks = RANKS.iter().filter_map(|&rank| Some(RankEstimate { rank, rate: next()? })).collect();
+    let mut measured = values.into_iter().zip(intervals);
+    let mut next = |mated: bool| {
+        let (value, interval) = measured.next()?;
+        Some(bootstrap.rate(value?, interval, draw.units(mated)))
+    };
+    let ranks = RANKS.iter().filter_map(|&rank| Some(RankEstimate { rank, rate: next(true)? })).collect();
     let mut limits = Vec::new();
     for fpir in REPORTED_FPIR {
-        if let (Some(fnir), Some(fnir_rank_1), Some((threshold, support))) = (next(), next(), walk.limit(fpir)) {
+        if let (Some(fnir), Some(fnir_rank_1), Some((threshold, support))) = (next(true), next(true), walk.limit(fpir))
+        {
             limits.push(FnirEstimate { fpir, threshold, support, fnir, fnir_rank_1 });
         }
     }
-    let at = thresholds.iter().map(|&threshold| RatesAt { threshold, fpir: next(), fnir: next() }).collect();
+    let at = thresholds.iter().map(|&threshold| RatesAt { threshold, fpir: next(false), fnir: next(true) }).collect();
     Ok(IdentificationReport {
         searches: counts(searches),
         ranks,
@@ -206,103 +195,5 @@ fn counts(searches: &[Search]) -> SearchCounts {
         mated_failed: count(|s| s.mated && s.outcome.is_none()),
         mates_missing: count(|s| s.mated && s.outcome.is_some_and(|o| o.mate.is_none())),
         non_mated_failed: count(|s| !s.mated && s.outcome.is_none()),
-    }
-}
-
-impl<'a> Walk<'a> {
-    fn new(searches: &'a [Search], subjects: usize, thresholds: &'a [f64]) -> Self {
-        let stranger = |(i, s): (usize, &Search)| Some((i, s.outcome.filter(|_| !s.mated)?.top));
-        let mut strangers: Vec<(usize, f64)> = searches.iter().enumerate().filter_map(stranger).collect();
-        strangers.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let depth = u32::try_from(subjects).unwrap_or(LAST_RANK).clamp(1, LAST_RANK);
-        Self { searches, strangers, thresholds, depth }
-    }
-
-    /// All measures in the order in which the report takes them.
-    fn measure(&self, weights: &[u32]) -> Vec<Option<f64>> {
-        let mut values = Vec::with_capacity(RANKS.len() + 2 * (REPORTED_FPIR.len() + self.thresholds.len()));
-        values.extend(RANKS.map(|k| self.mated_share(weights, |m| m.rank <= k)));
-        for fpir in REPORTED_FPIR {
-            let threshold = self.threshold_for(weights, fpir);
-            let miss = |rank: u32| {
-                let t = threshold?;
-                Some(1.0 - self.mated_share(weights, |m| m.score >= t && m.rank <= rank)?)
-            };
-            values.extend([miss(u32::MAX), miss(1)]);
-        }
-        for &t in self.thresholds {
-            values.push(self.fpir_at(weights, t));
-            values.push(self.mated_share(weights, |m| m.score >= t).map(|found| 1.0 - found));
-        }
-        values
-    }
-
-    /// Share of the mated searches whose mate fulfils a condition; a search without one does not.
-    fn mated_share(&self, weights: &[u32], fulfils: impl Fn(&Mate) -> bool) -> Option<f64> {
-        let (mut found, mut all) = (0u64, 0u64);
-        for (s, &w) in self.searches.iter().zip(weights).filter(|(s, _)| s.mated) {
-            all += u64::from(w);
-            let mate = s.outcome.and_then(|o| o.mate);
-            found += if mate.is_some_and(|m| fulfils(&m)) { u64::from(w) } else { 0 };
-        }
-        (all > 0).then(|| found as f64 / all as f64)
-    }
-
-    fn fpir_at(&self, weights: &[u32], threshold: f64) -> Option<f64> {
-        let (mut above, mut all) = (0u64, 0u64);
-        for &(i, top) in &self.strangers {
-            all += u64::from(weights[i]);
-            above += if top >= threshold { u64::from(weights[i]) } else { 0 };
-        }
-        (all > 0).then(|| above as f64 / all as f64)
-    }
-
-    /// The lowest threshold at which at most this share of the non-mated searches returns somebody.
-    fn threshold_for(&self, weights: &[u32], fpir: f64) -> Option<f64> {
-        let all: u64 = self.strangers.iter().map(|&(i, _)| u64::from(weights[i])).sum();
-        // Rates are quotients: without the slack, 1e-3 of 3000 could miss its third search by a rounding.
-        let allowed = (fpir * all as f64 + 1e-9) as u64;
-        let mut above = 0;
-        for &(i, top) in &self.strangers {
-            above += u64::from(weights[i]);
-            if above > allowed {
-                return Some(top.next_up());
-            }
-        }
-        (all > 0).then_some(f64::NEG_INFINITY)
-    }
-
-    fn limit(&self, fpir: f64) -> Option<(f64, u64)> {
-        let threshold = self.threshold_for(&vec![1; self.searches.len()], fpir)?;
-        Some((threshold, (fpir * self.strangers.len() as f64 + 1e-9) as u64))
-    }
-
-    fn cmc(&self) -> Vec<f64> {
-        let ones = vec![1; self.searches.len()];
-        (1..=self.depth).map_while(|k| self.mated_share(&ones, |m| m.rank <= k)).collect()
-    }
-
-    /// One point for every score of a non-mated search, thinned out.
-    fn curve(&self) -> Vec<IdentificationPoint> {
-        let ones = vec![1; self.searches.len()];
-        let n = self.strangers.len();
-        let mut mates: Vec<f64> = self.searches.iter().filter_map(|s| Some(s.outcome?.mate?.score)).collect();
-        mates.sort_by(f64::total_cmp);
-        let mated = self.searches.iter().filter(|s| s.mated).count();
-        if n == 0 || mated == 0 {
-            return Vec::new();
-        }
-        // Every search near the top, where a few decide the rate, and fewer and fewer after it.
-        let step = |i: usize| (i * 8 / CURVE_POINTS).max(1);
-        let mut points = Vec::new();
-        let mut i = 0;
-        while i < n {
-            let threshold = self.strangers[i].1.next_up();
-            let found = mates.len() - mates.partition_point(|&s| s < threshold);
-            let fpir = self.fpir_at(&ones, threshold).unwrap_or(0.0);
-            points.push(IdentificationPoint { threshold, fpir, fnir: 1.0 - found as f64 / mated as f64 });
-            i += step(i);
-        }
-        points
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bootstrap, Comparison, Eer, EvaluationError, Interval, Roc, ScoreSummary, Scores, Unit, infinite, scores::Item,
+    Bootstrap, Comparison, EvaluationError, Interval, Roc, ScoreSummary, Scores, Unit, infinite, scores::Item,
 };
 
 /// How pairs with a sample that failed to enrol are counted; part of every report.
@@ -173,35 +173,36 @@ pub fn verification(
     };
     let draw = bootstrap.draw(&scores);
     let intervals = draw.intervals(measure);
-    let estimate = |i: usize, value: f64| {
-        let interval = intervals.get(i).copied().flatten().unwrap_or(Interval { low: value, high: value });
+    let interval = |i: usize| intervals.get(i).copied().flatten();
+    let rate = |i: usize, value: f64, mated: bool| bootstrap.rate(value, interval(i), draw.units(mated));
+    let whole = |i: usize, value: f64| {
+        let interval = interval(i).unwrap_or(Interval { low: value, high: value });
         Estimate { value, interval }
     };
     let roc = Roc::new(&scores);
     let (at, correct) = (roc.at(threshold), scores.correct_at(threshold));
-    let Eer { rate, threshold: eer_threshold } = roc.eer();
+    let eer = roc.eer();
     let tar = |(i, fmr): (usize, f64)| {
         let p = roc.tar_at_fmr(fmr);
-        TarEstimate { fmr, estimate: estimate(4 + i, p.tar), threshold: p.threshold, support: p.support }
+        TarEstimate { fmr, estimate: rate(4 + i, p.tar, true), threshold: p.threshold, support: p.support }
     };
     let last = 4 + REPORTED_FMR.len();
     // Non-mated failures have no score and are errors all the same.
     let scored = scores.items.len() as f64 / pairs;
-    let share = intervals.get(last).copied().flatten();
-    let interval = share.map(|i| Interval { low: i.low * scored, high: i.high * scored });
+    let share = interval(last).map(|i| Interval { low: i.low * scored, high: i.high * scored });
     let value = correct as f64 / pairs;
     Ok(VerificationReport {
         pairs: comparisons.len(),
         accuracy: Accuracy {
-            estimate: Estimate { value, interval: interval.unwrap_or(Interval { low: value, high: value }) },
+            estimate: bootstrap.rate(value, share, draw.units(true) + draw.units(false)),
             threshold,
             threshold_origin: origin,
             correct,
-            fmr: estimate(2, at.fmr),
-            fnmr: estimate(3, 1.0 - at.tar),
+            fmr: rate(2, at.fmr, false),
+            fnmr: rate(3, 1.0 - at.tar, true),
         },
-        auc: estimate(0, roc.auc()),
-        eer: EerEstimate { estimate: estimate(1, rate), threshold: eer_threshold },
+        auc: whole(0, roc.auc()),
+        eer: EerEstimate { estimate: whole(1, eer.rate), threshold: eer.threshold },
         tar_at_fmr: REPORTED_FMR.into_iter().enumerate().map(tar).collect(),
         mated_scores: scored_summary(&scores, failures.mated_pairs),
         non_mated_scores: scores.summary(false),
