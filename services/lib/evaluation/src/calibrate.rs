@@ -46,11 +46,11 @@ impl Calibration {
     }
 }
 
-/// Makes a table from scores of comparisons between different persons.
+/// Makes a table from scores of comparisons between different persons, and leaves these sorted, highest first.
 ///
 /// # Errors
 /// When the sample has fewer than 100 × [`MIN_SUPPORT`] scores (two measured rows) or one that is not finite.
-pub fn calibrate(mut non_mated: Vec<f32>) -> Result<Calibration, EvaluationError> {
+pub fn calibrate(non_mated: &mut [f32]) -> Result<Calibration, EvaluationError> {
     let needed = 100 * MIN_SUPPORT;
     if non_mated.len() < needed {
         return Err(EvaluationError::SampleTooSmall { needed, found: non_mated.len() });

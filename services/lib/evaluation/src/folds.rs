@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Comparison, EvaluationError, Scores};
+use crate::{Comparison, EvaluationError, threshold_from};
 
 /// What one fold came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,8 +36,8 @@ pub struct FoldsReport {
 /// Evaluates folds; `fold_of` names the fold of each comparison.
 ///
 /// # Errors
-/// [`EvaluationError::Folds`] for fewer than two folds or lists of different lengths, and as [`Scores::new`] when what
-/// is left for choosing a threshold lacks a kind.
+/// [`EvaluationError::Folds`] for fewer than two folds or lists of different lengths, and as [`crate::Scores::new`] when what
+/// is left for choosing a threshold lacks a kind with a score.
 pub fn folds(comparisons: &[Comparison], fold_of: &[String]) -> Result<FoldsReport, EvaluationError> {
     let mut names: Vec<&String> = Vec::new();
     for name in fold_of {
@@ -52,7 +52,7 @@ pub fn folds(comparisons: &[Comparison], fold_of: &[String]) -> Result<FoldsRepo
         let (inside, outside): (Vec<_>, Vec<_>) =
             comparisons.iter().zip(fold_of).partition::<Vec<_>, _>(|(_, of)| of == name);
         let outside: Vec<Comparison> = outside.into_iter().map(|(c, _)| *c).collect();
-        let threshold = Scores::from_comparisons(&outside)?.best_threshold();
+        let threshold = threshold_from(&outside)?;
         let right = |c: &Comparison| c.score.is_some_and(|s| (s >= threshold) == c.mated);
         let (pairs, correct) = (inside.len(), inside.iter().filter(|(c, _)| right(c)).count());
         Ok(Fold { name: (*name).clone(), pairs, threshold, correct, accuracy: correct as f64 / pairs as f64 })

@@ -36,5 +36,5 @@ pub use scores::{Comparison, ScoreSummary, Scores};
 pub use search::{Found, Gallery};
 pub use verification::{
     Accuracy, EerEstimate, Estimate, FAILURE_RULE, Failures, TarEstimate, ThresholdOrigin, VerificationReport,
-    verification,
+    threshold_from, verification,
 };

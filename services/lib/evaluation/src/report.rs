@@ -11,6 +11,7 @@ mod verification;
 
 pub use calibration::calibration;
 pub use identification::identification;
+pub use shared::{count, gap};
 pub use verification::verification;
 
 /// Aligned crops (PNG) of the pairs that a document lists, in its order: mated pairs first, then non-mated ones, or the

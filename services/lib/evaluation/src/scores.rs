@@ -55,10 +55,10 @@ pub struct ScoreSummary {
 impl ScoreSummary {
     /// Of any scores.
     #[must_use]
-    pub fn of(scores: &[f64]) -> Self {
-        let count = scores.len();
-        let mean = if count == 0 { 0.0 } else { scores.iter().sum::<f64>() / count as f64 };
-        let squares: f64 = scores.iter().map(|s| (s - mean).powi(2)).sum();
+    pub fn of(scores: impl Iterator<Item = f64> + Clone) -> Self {
+        let count = scores.clone().count();
+        let mean = if count == 0 { 0.0 } else { scores.clone().sum::<f64>() / count as f64 };
+        let squares: f64 = scores.map(|s| (s - mean).powi(2)).sum();
         let sd = if count > 1 { (squares / (count - 1) as f64).sqrt() } else { 0.0 };
         Self { count, mean, sd }
     }
@@ -102,14 +102,14 @@ impl Scores {
     }
 
     /// Scores of one kind, highest first.
-    pub fn of(&self, mated: bool) -> impl Iterator<Item = f64> + '_ {
+    pub fn of(&self, mated: bool) -> impl Iterator<Item = f64> + Clone + '_ {
         self.items.iter().filter(move |i| i.mated == mated).map(|i| i.score)
     }
 
     /// Mean and spread of one kind.
     #[must_use]
     pub fn summary(&self, mated: bool) -> ScoreSummary {
-        ScoreSummary::of(&self.of(mated).collect::<Vec<f64>>())
+        ScoreSummary::of(self.of(mated))
     }
 
     /// How many comparisons are decided rightly at a threshold.

@@ -142,6 +142,15 @@ impl Scores {
     }
 }
 
+/// The threshold that decides most of these pairs rightly, those apart that have no score and so are errors at any.
+///
+/// # Errors
+/// As [`Scores::new`].
+pub fn threshold_from(comparisons: &[Comparison]) -> Result<f64, EvaluationError> {
+    let scored: Vec<Comparison> = comparisons.iter().filter(|c| c.score.is_some()).copied().collect();
+    Ok(Scores::from_comparisons(&scored)?.best_threshold())
+}
+
 /// Evaluates pairs at a threshold, or at the best threshold for these very pairs. `samples` holds the number of
 /// distinct samples and of those that failed.
 ///
@@ -162,7 +171,7 @@ pub fn verification(
         non_mated_pairs: failed(false),
     };
     let origin = if threshold.is_some() { ThresholdOrigin::OtherPairs } else { ThresholdOrigin::SamePairs };
-    let threshold = threshold.unwrap_or_else(|| scores.best_threshold());
+    let threshold = threshold.or_else(|| threshold_from(comparisons).ok()).unwrap_or_else(|| scores.best_threshold());
     let pairs = comparisons.len() as f64;
     let measure = |weights: &[u32]| {
         let roc = Roc::weighted(&scores, |i| weights[i]);
@@ -225,6 +234,5 @@ fn right_share(scores: &Scores, threshold: f64, weights: &[u32]) -> f64 {
 
 /// Mated scores without the stand-ins of failed pairs, which sort last.
 fn scored_summary(scores: &Scores, failed: usize) -> ScoreSummary {
-    let real: Vec<f64> = scores.of(true).take(scores.mated_count() - failed).collect();
-    ScoreSummary::of(&real)
+    ScoreSummary::of(scores.of(true).take(scores.mated_count() - failed))
 }

@@ -101,8 +101,7 @@ fn drawing_both_people_of_a_pair_holds_the_true_rate_where_all_meet_all() {
 
 #[test]
 fn no_error_seen_is_not_no_error() {
-    let pairs: Vec<Comparison> =
-        (0..60).map(|i| Comparison::new(i % 2 == 0, Some(f64::from(i % 2) * -1.0 + 0.5))).collect();
+    let pairs: Vec<Comparison> = (0..60).map(|i| Comparison::new(i % 2 == 0, Some(0.5 - f64::from(i % 2)))).collect();
     let r = verification(&pairs, (60, 0), Some(THRESHOLD), RESAMPLES).unwrap();
     // 1 − 0.025^(1/30), and the same from above for what is perfect.
     let exact = 1.0 - 0.025f64.powf(1.0 / 30.0);

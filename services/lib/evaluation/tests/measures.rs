@@ -107,8 +107,8 @@ fn intervals_hold_the_value_shrink_with_the_sample_and_repeat() {
 #[test]
 fn a_calibration_table_of_a_uniform_sample() {
     // 100,000 scores 0, 1e-5, … : the score at FMR r is 1 − r, measured down to 1e-4 (ten scores).
-    let scores: Vec<f32> = (0..100_000).map(|i| i as f32 / 1e5).collect();
-    let made = calibrate(scores).unwrap();
+    let mut scores: Vec<f32> = (0..100_000).map(|i| i as f32 / 1e5).collect();
+    let made = calibrate(&mut scores).unwrap();
     let row = |i: usize| made.rows[i];
     for i in 0..4 {
         assert!((row(i).score - (1.0 - row(i).fmr)).abs() < 1.1e-5 && !row(i).extrapolated, "{:?}", row(i));
@@ -118,16 +118,16 @@ fn a_calibration_table_of_a_uniform_sample() {
     let table = made.table("uniform").unwrap();
     assert!((table.score_at(1e-3).0 - 0.999).abs() < 1.1e-5);
     assert!(table.score_at(1e-6).1, "beyond the sample is marked");
-    assert!(matches!(calibrate(vec![0.0; 999]), Err(EvaluationError::SampleTooSmall { .. })));
-    assert!(matches!(calibrate(vec![0.5; 5000]).unwrap().table("flat"), Err(EvaluationError::Table(_))));
+    assert!(matches!(calibrate(&mut [0.0; 999]), Err(EvaluationError::SampleTooSmall { .. })));
+    assert!(matches!(calibrate(&mut [0.5; 5000]).unwrap().table("flat"), Err(EvaluationError::Table(_))));
 }
 
 #[test]
 fn calibration_follows_the_slope_beyond_the_sample() {
     // FMR(s) = 10^(-10 s): a decade every 0.1.
     let n = 20_000;
-    let scores: Vec<f32> = (1..=n).map(|i| -(i as f32 / n as f32).log10() / 10.0).collect();
-    let made = calibrate(scores).unwrap();
+    let mut scores: Vec<f32> = (1..=n).map(|i| -(i as f32 / n as f32).log10() / 10.0).collect();
+    let made = calibrate(&mut scores).unwrap();
     assert!(made.rows[4].extrapolated && (made.rows[4].score - 0.5).abs() < 0.02, "{:?}", made.rows);
     assert!(made.rows[5].extrapolated && (made.rows[5].score - 0.6).abs() < 0.03, "{:?}", made.rows);
 }

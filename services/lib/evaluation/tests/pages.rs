@@ -54,8 +54,8 @@ fn document() -> Verification {
 fn searches() -> Vec<Search> {
     let search = |i: u32| {
         let score = f64::from(i * 37 % 100) / 100.0;
-        let mate = (i % 2 == 0).then_some(Mate { score, rank: 1 + i % 12 });
-        Search { mated: i % 2 == 0, subject: None, cohort: None, outcome: Some(Outcome { top: score, mate }) }
+        let mate = i.is_multiple_of(2).then_some(Mate { score, rank: 1 + i % 12 });
+        Search { mated: mate.is_some(), subject: None, cohort: None, outcome: Some(Outcome { top: score, mate }) }
     };
     (0..200).map(search).collect()
 }

@@ -105,8 +105,8 @@ impl<'a> Made<'a> {
                 subjects.push(picture.subject);
             }
         }
-        let non_mated = embeddings.non_mated(&subjects, &sample.one_person, most);
-        let table = calibrate(non_mated.scores.clone()).map_err(unusable)?;
+        let mut non_mated = embeddings.non_mated(&subjects, &sample.one_person, most);
+        let table = calibrate(&mut non_mated.scores).map_err(unusable)?;
         // A table with equal scores is no table, and better refused now than by the manifest.
         table.table("").map_err(unusable)?;
         Ok(Self { sample, embedded, enrolled, embeddings, subjects, non_mated, table })
@@ -136,8 +136,8 @@ impl<'a> Made<'a> {
             in_use_id: None,
             curve: curve(&self.non_mated.scores, &self.table.rows),
             histogram: Histogram::new(mated.iter().copied(), scores()),
-            non_mated_scores: ScoreSummary::of(&scores().collect::<Vec<_>>()),
-            mated_scores: ScoreSummary::of(&mated),
+            non_mated_scores: ScoreSummary::of(scores()),
+            mated_scores: ScoreSummary::of(mated.iter().copied()),
             guard: self.guard()?,
             manifest: String::new(),
             failures: failures(self.embedded, |key| self.sample.image_of(key)),
@@ -157,9 +157,7 @@ impl<'a> Made<'a> {
 }
 
 /// Score by rate at even steps of its logarithm, down to the last measured row.
-fn curve(scores: &[f32], rows: &[CalibrationRow]) -> Vec<InUse> {
-    let mut sorted = scores.to_vec();
-    sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+fn curve(sorted: &[f32], rows: &[CalibrationRow]) -> Vec<InUse> {
     let last = rows.iter().rfind(|r| !r.extrapolated).map_or(-1.0, |r| r.fmr.log10());
     let point = |i: i32| {
         let fmr = 10f64.powf(last * f64::from(i) / f64::from(CURVE_POINTS));

@@ -1,6 +1,7 @@
 //! What the commands print: the figures of a report as a table for people.
 
 use evaluation::document::{Calibration, CalibrationSample, FailedImage, Identification, Speed, Verification};
+use evaluation::report::{count, gap};
 use evaluation::{Bootstrap, Estimate, TarEstimate, ThresholdOrigin, Unit};
 
 use super::write::Destination;
@@ -135,7 +136,7 @@ pub fn calibration(e: &Calibration, destination: Option<&Destination>) -> String
     );
     for r in &e.rows {
         let own = e.in_use.iter().find(|u| (u.fmr / r.fmr - 1.0).abs() < 1e-6);
-        let own = own.map_or_else(String::new, |u| format!(", in use {:.4} ({:+.4})", u.score, r.score - u.score));
+        let own = own.map_or_else(String::new, |u| format!(", in use {:.4} ({})", u.score, gap(r.score - u.score)));
         let without = e.guard.rows_without.iter().find(|w| w.fmr == r.fmr);
         let without = without.map_or_else(String::new, |w| format!(", without suspects {:.4}", w.score));
         let rests = if r.extrapolated { "extrapolated" } else { "measured" };
@@ -160,14 +161,24 @@ pub fn calibration(e: &Calibration, destination: Option<&Destination>) -> String
 
 /// What a calibration was measured on, in a sentence for the manifest.
 pub fn sample(s: &CalibrationSample) -> String {
-    let drawn =
-        if s.possible > s.comparisons as u64 { format!(" drawn at random of {}", s.possible) } else { String::new() };
-    let pairs =
-        if s.one_person > 0 { format!(", {} pairs of double names left out", s.one_person) } else { String::new() };
-    let failed = if s.failed_images > 0 { format!(" ({} failed to enrol)", s.failed_images) } else { String::new() };
+    let drawn = if s.possible > s.comparisons as u64 {
+        format!(" drawn at random of {}", count(s.possible as usize))
+    } else {
+        String::new()
+    };
+    let pairs = if s.one_person > 0 {
+        format!(", {} pairs of double names left out", count(s.one_person))
+    } else {
+        String::new()
+    };
+    let failed =
+        if s.failed_images > 0 { format!(" ({} failed to enrol)", count(s.failed_images)) } else { String::new() };
     format!(
         "{} non-mated pairs{drawn} of {} pictures{failed} of {} people in {}{pairs}",
-        s.comparisons, s.images, s.subjects, s.source
+        count(s.comparisons),
+        count(s.images),
+        count(s.subjects),
+        s.source
     )
 }
 

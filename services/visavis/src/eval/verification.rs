@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use evaluation::document::{
     CURVE_POINTS, FailedImage, PicturePair, Provenance, Speed, VERIFICATION, Verification, VerificationProtocol, Worst,
 };
-use evaluation::{Bootstrap, Comparison, EvaluationError, Histogram, Roc, Scores, cohorts, folds, verification};
+use evaluation::{
+    Bootstrap, Comparison, EvaluationError, Histogram, Roc, Scores, cohorts, folds, threshold_from, verification,
+};
 use runtime::Config;
 
 use super::embed::Embedded;
@@ -45,7 +47,7 @@ pub async fn run(config: &Config, args: &VerificationArgs) -> Result<(), Failure
         None => None,
         Some(t) => {
             let comparisons = compare(&t.pairs, &embedded, &People::default(), None, &mut Numbers::default());
-            Some(Scores::from_comparisons(&comparisons).map_err(unusable)?.best_threshold())
+            Some(threshold_from(&comparisons).map_err(unusable)?)
         }
     };
     let mut inputs = vec![("pairs", args.pairs.as_path(), test.bytes.as_slice())];

@@ -2,7 +2,7 @@
 
 use super::{
     Crops,
-    html::{cards, escape, page, paragraph, section, table},
+    html::{cards, escape, page, paragraph, section, table, word_table},
     plots,
     shared::{self, count, rate},
 };
@@ -50,7 +50,7 @@ fn rows(d: &Calibration) -> String {
     let row = |r: &CalibrationRow| {
         let rests =
             if r.extrapolated { "extrapolated".to_owned() } else { format!("{} comparisons", count(r.support)) };
-        let gap = in_use(r.fmr).map_or_else(|| "–".to_owned(), |s| format!("{:+.4}", r.score - s));
+        let gap = in_use(r.fmr).map_or_else(|| "–".to_owned(), |s| shared::gap(r.score - s));
         vec![rate(r.fmr), format!("{:.4}", r.score), rests, score(without(r.fmr)), score(in_use(r.fmr)), gap]
     };
     let rows: Vec<Vec<String>> = d.rows.iter().map(row).collect();
@@ -113,7 +113,7 @@ fn suspects(d: &Calibration, crops: Option<&Crops>) -> String {
     };
     let rows: Vec<Vec<String>> = g.suspects.iter().map(row).collect();
     if !rows.is_empty() {
-        body += &table(&["subject", "other", "highest score", "comparisons", "why"], &rows);
+        body += &word_table(&["subject", "other", "highest score", "comparisons", "why"], &rows);
     }
     let pairs: Vec<PicturePair> = g.suspects.iter().map(|s| s.pair.clone()).collect();
     body += &shared::pairs("Their most alike pictures", "Different names, highest scores.", &pairs, crops);

@@ -56,6 +56,11 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     format!("<div class=\"wide\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n")
 }
 
+/// A table of words, all of them set as text.
+pub fn word_table(head: &[&str], rows: &[Vec<String>]) -> String {
+    table(head, rows).replacen("<table>", "<table class=\"words\">", 1)
+}
+
 /// Key figures: name, value, and a line that explains.
 pub fn cards(cards: &[(&str, String, String)]) -> String {
     let card = |(name, value, note): &(&str, String, String)| {

@@ -124,7 +124,7 @@ pub fn histogram(h: &Histogram, names: [&str; 2], threshold: Option<f64>, captio
     let y = Axis {
         label: "share of the comparisons of its kind",
         from: 0.0,
-        to: highest * 1.12,
+        to: highest * 1.3,
         scale: Scale::Linear,
         ticks,
     };

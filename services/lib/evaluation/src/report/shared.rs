@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
     Crops,
-    html::{escape, facts, paragraph, section, table},
+    html::{escape, facts, paragraph, section, table, word_table},
 };
 use crate::{
     Bootstrap, CohortReport, Estimate, Unit,
@@ -48,6 +48,11 @@ pub fn threshold(t: f64) -> String {
 /// A limit on a rate: `0.1 %`, `1e-5`.
 pub fn rate(r: f64) -> String {
     if r >= 1e-3 { format!("{} %", 100.0 * r) } else { format!("{r:e}") }
+}
+
+/// A difference of scores with its sign, if it has one at four decimals.
+pub fn gap(difference: f64) -> String {
+    if difference.abs() < 5e-5 { "0.0000".to_owned() } else { format!("{difference:+.4}") }
 }
 
 /// `1,234,567`.
@@ -148,7 +153,7 @@ pub fn failures(failed: &[FailedImage], images: usize) -> String {
     let listed: Vec<Vec<String>> =
         failed.iter().take(LISTED).map(|f| vec![f.image.clone(), f.reason.clone()]).collect();
     let mut body = paragraph(&format!("{} of {} pictures gave no template.", count(failed.len()), count(images)));
-    body += &table(&["picture", "why"], &listed);
+    body += &word_table(&["picture", "why"], &listed);
     if failed.len() > LISTED {
         body += &paragraph(&format!("And {} more; the JSON beside this file lists all.", count(failed.len() - LISTED)));
     }

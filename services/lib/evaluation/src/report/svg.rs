@@ -8,8 +8,8 @@ use crate::probit;
 
 const WIDTH: f64 = 520.0;
 const HEIGHT: f64 = 400.0;
-const LEFT: f64 = 62.0;
-const RIGHT: f64 = 16.0;
+const LEFT: f64 = 76.0;
+const RIGHT: f64 = 26.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 52.0;
 /// Of one line of the legend.
@@ -186,11 +186,11 @@ impl Plot {
         for (i, (class, name)) in self.legend.iter().enumerate() {
             let y = first + LINE * i as f64;
             let (from, to, line) = (right - 24.0, right, y - 4.0);
-            let curve = if class.starts_with("bar") { "stroke-width=\"8\"" } else { "" };
-            let class = class.trim_start_matches("bar ");
+            // Bars are shown by a broad line of their colour.
+            let class = class.replace("bar ", "broad ");
             let _ = writeln!(
                 svg,
-                "<line class=\"curve {class}\" {curve} x1=\"{from}\" y1=\"{line}\" x2=\"{to}\" y2=\"{line}\"/>\
+                "<line class=\"curve {class}\" x1=\"{from}\" y1=\"{line}\" x2=\"{to}\" y2=\"{line}\"/>\
                  <text class=\"key\" x=\"{}\" y=\"{y}\" text-anchor=\"end\">{}</text>",
                 from - 6.0,
                 escape(name)

@@ -54,8 +54,8 @@ impl Made<'_> {
         if same.len() == self.sample.one_person.len() {
             return None;
         }
-        let scores = self.embeddings.non_mated(&self.subjects, &same, self.non_mated.scores.len());
-        calibrate(scores.scores).ok()
+        let mut scores = self.embeddings.non_mated(&self.subjects, &same, self.non_mated.scores.len());
+        calibrate(&mut scores.scores).ok()
     }
 
     fn suspect(&self, pair: &evaluation::ScoredPair, comparisons: usize) -> Result<Suspect, Failure> {
