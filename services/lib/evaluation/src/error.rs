@@ -17,6 +17,9 @@ pub enum EvaluationError {
         /// Folds that are there.
         found: usize,
     },
+    /// Two runs over different lists.
+    #[error("the two runs are not of the same comparisons in the same order")]
+    NotPaired,
     /// Nobody is searched for.
     #[error("there is no search to evaluate")]
     NoSearches,

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::{Bootstrap, Estimate, EvaluationError, Unit, bootstrap::Draw};
-use walk::Walk;
+pub(crate) use walk::Walk;
 
 /// How failures to enrol and ties are counted; part of every report.
 pub const SEARCH_RULE: &str = "A mated search misses when its probe or every picture of its subject failed to enrol. A \
@@ -156,9 +156,7 @@ pub fn identification(
         return Err(EvaluationError::NotFinite);
     }
     let walk = Walk::new(searches, subjects, thresholds);
-    let alone = |i: usize| u32::MAX - u32::try_from(i).unwrap_or(u32::MAX);
-    let owners = searches.iter().enumerate().map(|(i, s)| (s.mated, Some([s.subject.unwrap_or_else(|| alone(i)); 2])));
-    let draw = Draw::by_first(&bootstrap, owners);
+    let draw = draw(&bootstrap, searches);
     let (values, intervals) = (walk.measure(&vec![1; searches.len()]), draw.intervals(|w| walk.measure(w)));
     let mut measured = values.into_iter().zip(intervals);
     let mut next = |mated: bool| {
@@ -185,6 +183,13 @@ pub fn identification(
         bootstrap,
         unit: draw.unit(),
     })
+}
+
+/// What resamples draw: the people searched for, each with all of her or his searches.
+pub(crate) fn draw<'a>(bootstrap: &'a Bootstrap, searches: &[Search]) -> Draw<'a> {
+    let alone = |i: usize| u32::MAX - u32::try_from(i).unwrap_or(u32::MAX);
+    let owner = |(i, s): (usize, &Search)| (s.mated, Some([s.subject.unwrap_or_else(|| alone(i)); 2]));
+    Draw::by_first(bootstrap, searches.iter().enumerate().map(owner))
 }
 
 fn counts(searches: &[Search]) -> SearchCounts {

@@ -14,6 +14,7 @@ mod folds;
 mod histogram;
 mod identification;
 mod infinite;
+mod paired;
 pub mod report;
 mod roc;
 mod scores;
@@ -31,6 +32,7 @@ pub use identification::{
     FnirEstimate, IdentificationPoint, IdentificationReport, Mate, Outcome, RANKS, REPORTED_FPIR, RankEstimate,
     RatesAt, SEARCH_RULE, Search, SearchCounts, identification,
 };
+pub use paired::{Difference, Paired, paired_identification, paired_verification};
 pub use roc::{Eer, OperatingPoint, Roc, RocPoint, probit};
 pub use scores::{Comparison, ScoreSummary, Scores};
 pub use search::{Found, Gallery};

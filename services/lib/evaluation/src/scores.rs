@@ -31,6 +31,8 @@ pub(crate) struct Item {
     pub score: f64,
     pub mated: bool,
     pub subjects: Option<[u32; 2]>,
+    /// Place in the list it comes from.
+    pub place: usize,
 }
 
 /// Mated and non-mated scores.
@@ -70,10 +72,9 @@ impl Scores {
     /// # Errors
     /// When either kind is missing or a score is not finite.
     pub fn new(mated: &[f64], non_mated: &[f64]) -> Result<Self, EvaluationError> {
-        let tagged = |scores: &[f64], mated| {
-            scores.iter().map(move |&score| Item { score, mated, subjects: None }).collect::<Vec<_>>()
-        };
-        Self::from_items([tagged(mated, true), tagged(non_mated, false)].concat())
+        let all = mated.iter().map(|s| (*s, true)).chain(non_mated.iter().map(|s| (*s, false)));
+        let item = |(place, (score, mated))| Item { score, mated, subjects: None, place };
+        Self::from_items(all.enumerate().map(item).collect())
     }
 
     pub(crate) fn from_items(mut items: Vec<Item>) -> Result<Self, EvaluationError> {

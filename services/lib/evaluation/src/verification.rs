@@ -134,11 +134,11 @@ impl Scores {
     /// # Errors
     /// As [`Scores::new`].
     pub fn from_comparisons(comparisons: &[Comparison]) -> Result<Self, EvaluationError> {
-        let item = |c: &Comparison| {
+        let item = |(place, c): (usize, &Comparison)| {
             let score = c.score.or(c.mated.then_some(FAILED_SCORE))?;
-            Some(Item { score, mated: c.mated, subjects: c.subjects })
+            Some(Item { score, mated: c.mated, subjects: c.subjects, place })
         };
-        Self::from_items(comparisons.iter().filter_map(item).collect())
+        Self::from_items(comparisons.iter().enumerate().filter_map(item).collect())
     }
 }
 

@@ -29,7 +29,7 @@ impl<'a> Walk<'a> {
     /// All measures in the order in which the report takes them.
     pub fn measure(&self, weights: &[u32]) -> Vec<Option<f64>> {
         let mut values = Vec::with_capacity(RANKS.len() + 2 * (REPORTED_FPIR.len() + self.thresholds.len()));
-        values.extend(RANKS.map(|k| self.mated_share(weights, |m| m.rank <= k)));
+        values.extend(RANKS.map(|k| self.rank(weights, k)));
         for fpir in REPORTED_FPIR {
             let threshold = self.threshold_for(weights, fpir);
             let miss = |rank: u32| {
@@ -43,6 +43,17 @@ impl<'a> Walk<'a> {
             values.push(self.mated_share(weights, |m| m.score >= t).map(|found| 1.0 - found));
         }
         values
+    }
+
+    /// Share of the mated searches that return the mate within a rank.
+    pub fn rank(&self, weights: &[u32], rank: u32) -> Option<f64> {
+        self.mated_share(weights, |m| m.rank <= rank)
+    }
+
+    /// FNIR at a limit on FPIR.
+    pub fn fnir_at_fpir(&self, weights: &[u32], fpir: f64) -> Option<f64> {
+        let t = self.threshold_for(weights, fpir)?;
+        Some(1.0 - self.mated_share(weights, |m| m.score >= t)?)
     }
 
     /// Share of the mated searches whose mate fulfils a condition; a search without one does not.
