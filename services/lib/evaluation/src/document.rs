@@ -15,7 +15,7 @@ pub use identification::{
 pub use verification::{VERIFICATION, Verification, VerificationProtocol};
 
 /// Points of a ROC in a document, about.
-pub const CURVE_POINTS: usize = 400;
+pub const CURVE_POINTS: usize = 600;
 
 /// Where the figures come from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

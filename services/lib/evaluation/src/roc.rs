@@ -85,8 +85,8 @@ impl Roc {
         &self.points
     }
 
-    /// The curve for drawing: the points where it turns, and of those at most about `most`, closest together where
-    /// the rates are small. The first and the last are always there.
+    /// The curve for drawing: the points where it turns, all of them or, if these are more than `most`, about as many,
+    /// closest together where the rates are small. The first and the last are always there.
     #[must_use]
     pub fn corners(&self, most: usize) -> Vec<RocPoint> {
         let last = self.points.len() - 1;
@@ -96,6 +96,9 @@ impl Roc {
         };
         let corners: Vec<RocPoint> =
             (0..=last).filter(|&i| i == 0 || i == last || turns(i)).map(|i| self.points[i]).collect();
+        if corners.len() <= most {
+            return corners;
+        }
         let step = |p: &RocPoint| [p.fmr, 1.0 - p.tar].map(probit_clamped);
         // Each kept point is some way from the one before: a grid along the curve as a DET plot shows it.
         let length: f64 = corners.windows(2).map(|w| distance(step(&w[0]), step(&w[1]))).sum();

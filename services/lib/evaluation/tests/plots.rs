@@ -120,6 +120,10 @@ proptest! {
         for p in &drawn {
             prop_assert!(roc.points().contains(p));
         }
+        // Not thinned out, it encloses the same area.
+        let whole = roc.corners(usize::MAX);
+        let area: f64 = whole.windows(2).map(|w| (w[1].fmr - w[0].fmr) * (w[0].tar + w[1].tar) / 2.0).sum();
+        prop_assert!((area - roc.auc()).abs() < 1e-9);
     }
 
     #[test]

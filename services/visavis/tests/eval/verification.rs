@@ -143,3 +143,36 @@ fn pairs_of_lfw_with_folds_and_a_picture_outside_the_folder() {
     assert_eq!(r["folds"]["accuracy"], 1.0, "{}", r["folds"]);
     assert_eq!(r["report"]["unit"], "subject", "the list names the people: {}", r["protocol"]);
 }
+
+#[test]
+fn labels_say_who_is_who_and_of_which_cohort() {
+    let photos = Photos::new();
+    let people = ["astronaut", "biden", "obama"];
+    let names = || people.iter().flat_map(|p| (0..3).map(move |i| (*p, format!("{p}/{i}.png"))));
+    let cohort = |p: &str| if p == "astronaut" { "women" } else { "men" };
+    let labels: String = names().map(|(p, image)| format!("{image},{p},{}\n", cohort(p))).collect();
+    let labels = file(photos.path(), "labels.csv", &format!("image,subject,cohort\n{labels}"));
+    let mut pairs = "left,right,same\n".to_owned();
+    let all: Vec<(&str, String)> = names().collect();
+    for (i, (p, left)) in all.iter().enumerate() {
+        for (q, right) in &all[..i] {
+            pairs += &format!("{left},{right},{}\n", u8::from(p == q));
+        }
+    }
+    let pairs = file(photos.path(), "pairs.csv", &pairs);
+    let (images, to) = (text_of(photos.path()), photos.path().join("r.json"));
+    let args = ["verification", "--pairs", &pairs, "--images", &images, "--labels", &labels, "--json", &text_of(&to)];
+    let said = evaluated(&args);
+    assert!(said.contains("cohort    men: FNMR 0.00 %"), "{said}");
+    let r = json(&to);
+    assert!(r["protocol"]["subjects"].as_str().unwrap().contains("from the labels"), "{}", r["protocol"]);
+    let rows = r["cohorts"]["rows"].as_array().unwrap();
+    let counts =
+        |i: usize| (rows[i]["cohort"].as_str().unwrap(), rows[i]["mated"].as_u64(), rows[i]["non_mated"].as_u64());
+    // Two men with three photos each: three pairs of one of them each, and nine of both. One woman: no stranger of hers.
+    assert_eq!((counts(0), counts(1)), (("men", Some(6), Some(9)), ("women", Some(3), Some(0))));
+    assert_eq!((&r["cohorts"]["left_out"], rows[1]["fmr"].is_null()), (&18.into(), true));
+    // No error in six pairs of men does not mean that there is none: 1 − 0.025^(1/2), two people being drawn.
+    let high = rows[0]["fnmr"]["interval"]["high"].as_f64().unwrap();
+    assert!((high - (1.0 - 0.025f64.sqrt())).abs() < 1e-9, "{high}");
+}
