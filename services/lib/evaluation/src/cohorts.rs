@@ -1,5 +1,6 @@
 //! Error rates by cohort at one common threshold, and how far each cohort is from the rest. Comparisons count where
-//! both samples are of one cohort: strangers of one cohort are more alike than strangers at large, so mixing hides gaps.
+//! both samples are of one cohort: strangers of one cohort are more alike than strangers at large, so mixing hides
+//! gaps.
 
 use std::collections::BTreeSet;
 

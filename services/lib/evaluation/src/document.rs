@@ -1,6 +1,6 @@
-//! What a report says, as the JSON that is written beside it: measures, the points of its plots, the pictures behind the
-//! worst comparisons, and where it all comes from. Made by `visavis eval`; drawn by [`crate::report`]; read again to
-//! compare two runs. A schema's number rises when a field changes its meaning or goes.
+//! What a report says, as the JSON that is written beside it: measures, the points of its plots, the pictures behind
+//! the worst comparisons, and where it all comes from. Made by `visavis eval`; drawn by [`crate::report`]; read again
+//! to compare two runs. A schema's number rises when a field changes its meaning or goes.
 
 mod calibration;
 mod identification;

@@ -36,8 +36,8 @@ pub struct FoldsReport {
 /// Evaluates folds; `fold_of` names the fold of each comparison.
 ///
 /// # Errors
-/// [`EvaluationError::Folds`] for fewer than two folds or lists of different lengths, and as [`crate::Scores::new`] when what
-/// is left for choosing a threshold lacks a kind with a score.
+/// [`EvaluationError::Folds`] for fewer than two folds or lists of different lengths, and as [`crate::Scores::new`]
+/// when what is left for choosing a threshold lacks a kind with a score.
 pub fn folds(comparisons: &[Comparison], fold_of: &[String]) -> Result<FoldsReport, EvaluationError> {
     let mut names: Vec<&String> = Vec::new();
     for name in fold_of {

@@ -1,8 +1,8 @@
 //! Performance of comparison scores after ISO/IEC 19795-1: pure maths, no IO. Used by `visavis eval` and, later, by
 //! the gate between two models. A comparison matches when its score is **at or above** the threshold.
 //!
-//! Measures live in a file each. [`document`] holds what a report says, as JSON; [`report`] draws such a document as one
-//! HTML page.
+//! Measures live in a file each. [`document`] holds what a report says, as JSON; [`report`] draws such a document as
+//! one HTML page.
 
 mod bootstrap;
 mod calibrate;

@@ -9,8 +9,8 @@ use crate::{
 };
 
 /// How pairs with a sample that failed to enrol are counted; part of every report.
-pub const FAILURE_RULE: &str = "A pair with a failure to enrol is an error in the accuracy. If mated it scores -1, so it never matches; if \
-     non-mated it is left out of the false match rate, which it would flatter.";
+pub const FAILURE_RULE: &str = "A pair with a failure to enrol is an error in the accuracy. If mated it scores -1, so \
+     it never matches; if non-mated it is left out of the false match rate, which it would flatter.";
 
 /// Score of a mated pair that has none: below every threshold, as cosines end at -1.
 const FAILED_SCORE: f64 = -1.0;
@@ -163,13 +163,7 @@ pub fn verification(
     bootstrap: Bootstrap,
 ) -> Result<VerificationReport, EvaluationError> {
     let scores = Scores::from_comparisons(comparisons)?;
-    let failed = |mated: bool| comparisons.iter().filter(|c| c.mated == mated && c.score.is_none()).count();
-    let failures = Failures {
-        samples: samples.0,
-        failed_samples: samples.1,
-        mated_pairs: failed(true),
-        non_mated_pairs: failed(false),
-    };
+    let failures = failures(comparisons, samples);
     let origin = if threshold.is_some() { ThresholdOrigin::OtherPairs } else { ThresholdOrigin::SamePairs };
     let threshold = threshold.or_else(|| threshold_from(comparisons).ok()).unwrap_or_else(|| scores.best_threshold());
     let pairs = comparisons.len() as f64;
@@ -220,6 +214,11 @@ pub fn verification(
         bootstrap,
         unit: draw.unit(),
     })
+}
+
+fn failures(comparisons: &[Comparison], (samples, failed_samples): (usize, usize)) -> Failures {
+    let failed = |mated: bool| comparisons.iter().filter(|c| c.mated == mated && c.score.is_none()).count();
+    Failures { samples, failed_samples, mated_pairs: failed(true), non_mated_pairs: failed(false) }
 }
 
 /// Share of the scores decided rightly, each counted as often as it was drawn.

@@ -1,5 +1,4 @@
 //! Two runs of one protocol: what differs is found, what does not is not.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use visavis_evaluation::{
     Bootstrap, Comparison, EvaluationError, Mate, Outcome, Search, paired_identification, paired_verification,

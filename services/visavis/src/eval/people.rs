@@ -1,5 +1,5 @@
-//! Who is in the pictures of a list of pairs: from labels, from the list itself, or from the folders the pictures lie in
-//! where these agree with every pair. Intervals then draw people instead of pairs.
+//! Who is in the pictures of a list of pairs: from labels, from the list itself, or from the folders the pictures lie
+//! in where these agree with every pair. Intervals then draw people instead of pairs.
 
 use std::path::Path;
 

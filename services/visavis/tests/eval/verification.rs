@@ -169,7 +169,8 @@ fn labels_say_who_is_who_and_of_which_cohort() {
     let rows = r["cohorts"]["rows"].as_array().unwrap();
     let counts =
         |i: usize| (rows[i]["cohort"].as_str().unwrap(), rows[i]["mated"].as_u64(), rows[i]["non_mated"].as_u64());
-    // Two men with three photos each: three pairs of one of them each, and nine of both. One woman: no stranger of hers.
+    // Two men with three photos each: three pairs of one of them each, and nine of both. One woman: no stranger of
+    // hers.
     assert_eq!((counts(0), counts(1)), (("men", Some(6), Some(9)), ("women", Some(3), Some(0))));
     assert_eq!((&r["cohorts"]["left_out"], rows[1]["fmr"].is_null()), (&18.into(), true));
     // No error in six pairs of men does not mean that there is none: 1 − 0.025^(1/2), two people being drawn.
