@@ -119,7 +119,8 @@ fn ranks(d: &Identification, other: Option<&Other<Identification>>) -> String {
     let name = other.map(|o| format!("compared: {}", o.name));
     let mut head = vec!["the right person is within", "share of searches"];
     head.extend(name.as_deref());
-    section("Ranks", &table(&head, &rows))
+    let compared = other.map_or_else(String::new, |o| shared::compared(&o.name, &o.document.provenance));
+    section("Ranks", &(table(&head, &rows) + &compared))
 }
 
 fn open_set(d: &Identification, other: Option<&Other<Identification>>) -> String {

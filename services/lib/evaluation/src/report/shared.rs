@@ -200,6 +200,11 @@ pub fn glossary(words: &[(&str, &str)]) -> String {
     section("Words", &facts(&words))
 }
 
+/// What another run is, so that its name alone does not have to say it.
+pub fn compared(name: &str, p: &Provenance) -> String {
+    paragraph(&format!("{name} is of {}, contract {}.", models_line(p), p.models.contract))
+}
+
 /// Title of a run.
 pub fn models_line(p: &Provenance) -> String {
     format!("{} + {}, {}", p.models.detector, p.models.embedder, p.made)

@@ -132,6 +132,7 @@ fn measures(d: &Verification, other: Option<&Other<Verification>>) -> String {
             let rows: Vec<Vec<String>> = ours.into_iter().zip(rows(&o.document)).map(join).collect();
             let name = format!("compared: {}", o.name);
             let mut compared = table(&["measure", "this run", "threshold", &name, "threshold"], &rows);
+            compared += &shared::compared(&o.name, &o.document.provenance);
             if o.document.protocol.pairs != d.protocol.pairs || o.document.report.pairs != d.report.pairs {
                 compared += "<p class=\"notice\">The two runs are not of the same pairs.</p>\n";
             }
