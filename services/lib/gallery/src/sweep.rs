@@ -1,0 +1,267 @@
+//! One pass over the rows for one or several searches, by as many threads as join in: the 8-bit copy is scanned, rows
+//! that may belong among the best are scored by their canonical values. Exact: a row is passed over only when its upper
+//! bound is below what enough other rows are certain to score. Used by `flat.rs`.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicUsize, Ordering},
+};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    Hits,
+    block::Block,
+    kernels::{Found, Kernel, Lane, MAX_LANES, TILE_WORDS, WORD_ROWS},
+    pool::Job,
+    probe::{Places, Probe},
+    ranking::{Proven, Ranking},
+};
+
+/// A block as searches and changes share it.
+pub type SharedBlock = Arc<RwLock<Block>>;
+
+/// How far ahead rows to be scored are asked for.
+const AHEAD: usize = 3;
+
+/// A row that may belong among the best.
+struct Candidate {
+    slot: usize,
+    upper: f32,
+}
+
+/// One search under way on one thread.
+struct Track<'p> {
+    probe: &'p Probe,
+    /// Scores below this cannot enter the answer.
+    floor: f32,
+    ranking: Ranking,
+    proven: Proven,
+    candidates: Vec<Candidate>,
+    part: Part,
+}
+
+/// What one thread found out for one search.
+struct Part {
+    ranking: Ranking,
+    compared: usize,
+    scored: usize,
+}
+
+impl<'p> Track<'p> {
+    fn new(probe: &'p Probe) -> Self {
+        let (ranking, proven) = (Ranking::new(probe.wanted), Proven::new(probe.wanted));
+        let part = Part { ranking: Ranking::new(probe.wanted), compared: 0, scored: 0 };
+        Self { probe, floor: ranking.floor(), ranking, proven, candidates: Vec::new(), part }
+    }
+
+    /// Takes the rows of a word that may reach the floor.
+    fn take(&mut self, block: &Block, word: usize, rows: u64, uppers: &[f32]) {
+        let mut left = rows;
+        while left != 0 {
+            let row = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let (slot, upper) = (word * WORD_ROWS + row, self.probe.upper(uppers[row]));
+            // Raised by the rows before it.
+            if upper < self.floor {
+                continue;
+            }
+            let Some(owner) = block.owner(slot).filter(|o| self.probe.admits(|| o.subject.entry())) else { continue };
+            self.candidates.push(Candidate { slot, upper });
+            self.proven.offer(self.probe.lower(upper, block.residual(slot)), owner.subject.handle);
+            if let Some(proven) = self.proven.floor() {
+                self.floor = self.floor.max(proven);
+            }
+        }
+    }
+
+    /// Scores the block's candidates that are still possible.
+    fn settle(&mut self, block: &Block, kernel: Kernel) {
+        self.candidates.retain(|c| c.upper >= self.floor);
+        for c in self.candidates.iter().take(AHEAD) {
+            kernel.prefetch(block.bits(c.slot));
+        }
+        for (n, c) in self.candidates.iter().enumerate() {
+            if let Some(later) = self.candidates.get(n + AHEAD) {
+                kernel.prefetch(block.bits(later.slot));
+            }
+            let score = kernel.dot(block.bits(c.slot), &self.probe.values);
+            if let Some(owner) = block.owner(c.slot).filter(|_| score >= self.ranking.floor()) {
+                self.ranking.offer(score, owner);
+            }
+        }
+        self.part.scored += self.candidates.len();
+        self.floor = self.floor.max(self.ranking.floor());
+        self.candidates.clear();
+        self.proven.clear();
+    }
+
+    fn finish(mut self) -> Part {
+        self.part.ranking = self.ranking;
+        self.part
+    }
+}
+
+/// One pass, shared by the threads that work on it.
+pub struct Sweep {
+    kernel: Kernel,
+    blocks: Vec<SharedBlock>,
+    words_per_block: usize,
+    probes: Vec<Arc<Probe>>,
+    /// The next block nobody has begun.
+    next: AtomicUsize,
+    /// What every search's answer is already known to reach, whichever thread found out; as [`ordered`] bits.
+    floors: Vec<AtomicU32>,
+    parts: Mutex<Vec<Vec<Part>>>,
+}
+
+impl Sweep {
+    /// Of `probes` over `blocks`, which have that many rows each.
+    pub fn new(kernel: Kernel, blocks: Vec<SharedBlock>, block_rows: usize, probes: Vec<Arc<Probe>>) -> Self {
+        Self {
+            kernel,
+            blocks,
+            words_per_block: block_rows / WORD_ROWS,
+            floors: probes.iter().map(|p| AtomicU32::new(ordered(Ranking::new(p.wanted).floor()))).collect(),
+            probes,
+            next: AtomicUsize::new(0),
+            parts: Mutex::default(),
+        }
+    }
+
+    /// The answers in the order of the probes, and how many rows were scored. To be called when all threads are done.
+    pub fn finish(&self) -> (Vec<Hits>, usize) {
+        let mut merged: Vec<Part> =
+            self.probes.iter().map(|p| Part { ranking: Ranking::new(p.wanted), compared: 0, scored: 0 }).collect();
+        for parts in self.parts.lock().drain(..) {
+            for (whole, part) in merged.iter_mut().zip(parts) {
+                whole.ranking.merge(part.ranking);
+                whole.compared += part.compared;
+                whole.scored += part.scored;
+            }
+        }
+        let scored = merged.iter().map(|p| p.scored).sum();
+        (merged.into_iter().zip(&self.probes).map(|(part, probe)| hits(part, probe)).collect(), scored)
+    }
+
+    fn scan_block(&self, block: &Block, first_word: usize, tracks: &mut [Track<'_>], found: &mut Found) {
+        for track in tracks.iter_mut() {
+            let admitted = block.live().iter().enumerate().map(|(w, live)| live & track.probe.admitted(first_word + w));
+            track.part.compared += admitted.map(|rows| rows.count_ones() as usize).sum::<usize>();
+        }
+        let wanted = |w: usize| {
+            block.live()[w] != 0 && tracks.iter().any(|t| block.live()[w] & t.probe.admitted(first_word + w) != 0)
+        };
+        let words: Vec<bool> = (0..block.live().len()).map(wanted).collect();
+        let mut word = 0;
+        while word < words.len() {
+            // Nothing is known before the first rows: the fewer they are, the fewer are candidates without need.
+            let most = if tracks.iter().any(|t| t.floor == f32::NEG_INFINITY) { 1 } else { TILE_WORDS };
+            let run = words[word..].iter().take(most).take_while(|w| **w).count();
+            if run > 0 {
+                self.scan_tile(block, word, run, first_word, tracks, found);
+            }
+            word += run.max(1);
+        }
+        tracks.iter_mut().for_each(|t| t.settle(block, self.kernel));
+    }
+
+    /// Compares `n` words of rows with all probes, some at a time, and has the next words brought in meanwhile.
+    fn scan_tile(
+        &self,
+        block: &Block,
+        word: usize,
+        n: usize,
+        first_word: usize,
+        tracks: &mut [Track<'_>],
+        found: &mut Found,
+    ) {
+        let tile = block.tile(word, n);
+        let ahead = block.codes(word + n, n);
+        let passes = tracks.len().div_ceil(self.kernel.lanes());
+        let share = (ahead.len() / 64).div_ceil(passes.max(1)) * 64;
+        let (even, more) = (tracks.len() / passes.max(1), tracks.len() % passes.max(1));
+        let mut rest = tracks;
+        for pass in 0..passes {
+            let (now, later) = rest.split_at_mut(even + usize::from(pass < more));
+            rest = later;
+            let none = Lane { codes: &[], bias: 0, gain: 0.0, floor: 0.0 };
+            let mut lanes = [none; MAX_LANES];
+            for (lane, track) in lanes.iter_mut().zip(now.iter()) {
+                *lane = track.probe.lane(track.floor);
+            }
+            let from = (pass * share).min(ahead.len());
+            let to = (from + share).min(ahead.len());
+            self.kernel.scan(&tile, &lanes[..now.len()], &ahead[from..to], found);
+            for (lane, track) in now.iter_mut().enumerate() {
+                for w in 0..n {
+                    let mask = found.mask(lane, w);
+                    if mask != 0 {
+                        let rows = mask & block.live()[word + w] & track.probe.admitted(first_word + word + w);
+                        track.take(block, word + w, rows, found.uppers(lane, w));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Job for Sweep {
+    /// Scans blocks until none is left.
+    fn work(&self) {
+        let mut tracks: Vec<Track<'_>> = self.probes.iter().map(|p| Track::new(p)).collect();
+        let mut found = Found::default();
+        loop {
+            let n = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(block) = self.blocks.get(n) else { break };
+            for (track, floor) in tracks.iter_mut().zip(&self.floors) {
+                track.floor = track.floor.max(unordered(floor.load(Ordering::Relaxed)));
+            }
+            self.scan_block(&block.read(), n * self.words_per_block, &mut tracks, &mut found);
+            for (track, floor) in tracks.iter().zip(&self.floors) {
+                floor.fetch_max(ordered(track.floor), Ordering::Relaxed);
+            }
+        }
+        self.parts.lock().push(tracks.into_iter().map(Track::finish).collect());
+    }
+}
+
+/// A search whose filters admit few rows: these alone are scored. Returns how many, too.
+pub fn pick(kernel: Kernel, blocks: &[SharedBlock], block_rows: usize, probe: &Probe) -> (Hits, usize) {
+    let mut track = Track::new(probe);
+    let Places::Few(places) = &probe.places else { return (hits(track.finish(), probe), 0) };
+    for few in places.chunk_by(|a, b| *a as usize / block_rows == *b as usize / block_rows) {
+        let Some(block) = few.first().and_then(|p| blocks.get(*p as usize / block_rows)) else { continue };
+        let block = block.read();
+        for slot in few.iter().map(|p| *p as usize % block_rows) {
+            let Some(owner) = block.owner(slot) else { continue };
+            track.part.compared += 1;
+            if probe.admits(|| owner.subject.entry()) {
+                track.candidates.push(Candidate { slot, upper: f32::INFINITY });
+            }
+        }
+        track.settle(&block, kernel);
+    }
+    let part = track.finish();
+    let scored = part.scored;
+    (hits(part, probe), scored)
+}
+
+fn hits(part: Part, probe: &Probe) -> Hits {
+    Hits {
+        hits: part.ranking.into_hits(),
+        compared_rows: part.compared,
+        compared_subjects: probe.subjects,
+        exact: true,
+    }
+}
+
+/// Bits of a number in an order that is the numbers' own.
+const fn ordered(value: f32) -> u32 {
+    let bits = value.to_bits();
+    if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
+}
+
+const fn unordered(bits: u32) -> f32 {
+    f32::from_bits(if bits >> 31 == 1 { bits & !(1 << 31) } else { !bits })
+}
