@@ -2,9 +2,12 @@
 //! that may belong among the best are scored by their canonical values. Exact: a row is passed over only when its upper
 //! bound is below what enough other rows are certain to score. Used by `flat.rs`.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicUsize, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -24,6 +27,20 @@ pub type SharedBlock = Arc<RwLock<Block>>;
 /// How far ahead rows to be scored are asked for.
 const AHEAD: usize = 3;
 
+/// A block being read.
+struct Here<'b> {
+    block: &'b Block,
+    /// Its first place, by 64.
+    first_word: usize,
+}
+
+impl Here<'_> {
+    /// Live rows of a word that the probe's filters admit.
+    fn admitted(&self, probe: &Probe, word: usize) -> u64 {
+        self.block.live()[word] & probe.admitted(self.first_word + word)
+    }
+}
+
 /// A row that may belong among the best.
 struct Candidate {
     slot: usize,
@@ -35,7 +52,6 @@ struct Track<'p> {
     probe: &'p Probe,
     /// Scores below this cannot enter the answer.
     floor: f32,
-    ranking: Ranking,
     proven: Proven,
     candidates: Vec<Candidate>,
     part: Part,
@@ -48,16 +64,23 @@ struct Part {
     scored: usize,
 }
 
+impl Part {
+    fn new(probe: &Probe) -> Self {
+        Self { ranking: Ranking::new(probe.wanted), compared: 0, scored: 0 }
+    }
+}
+
 impl<'p> Track<'p> {
     fn new(probe: &'p Probe) -> Self {
-        let (ranking, proven) = (Ranking::new(probe.wanted), Proven::new(probe.wanted));
-        let part = Part { ranking: Ranking::new(probe.wanted), compared: 0, scored: 0 };
-        Self { probe, floor: ranking.floor(), ranking, proven, candidates: Vec::new(), part }
+        let part = Part::new(probe);
+        let (floor, proven) = (part.ranking.floor(), Proven::new(probe.wanted));
+        Self { probe, floor, proven, candidates: Vec::new(), part }
     }
 
     /// Takes the rows of a word that may reach the floor.
-    fn take(&mut self, block: &Block, word: usize, rows: u64, uppers: &[f32]) {
-        let mut left = rows;
+    fn take(&mut self, here: &Here<'_>, word: usize, mask: u64, uppers: &[f32]) {
+        let block = here.block;
+        let mut left = mask & here.admitted(self.probe, word);
         while left != 0 {
             let row = left.trailing_zeros() as usize;
             left &= left - 1;
@@ -86,19 +109,14 @@ impl<'p> Track<'p> {
                 kernel.prefetch(block.bits(later.slot));
             }
             let score = kernel.dot(block.bits(c.slot), &self.probe.values);
-            if let Some(owner) = block.owner(c.slot).filter(|_| score >= self.ranking.floor()) {
-                self.ranking.offer(score, owner);
+            if let Some(owner) = block.owner(c.slot).filter(|_| score >= self.part.ranking.floor()) {
+                self.part.ranking.offer(score, owner);
             }
         }
         self.part.scored += self.candidates.len();
-        self.floor = self.floor.max(self.ranking.floor());
+        self.floor = self.floor.max(self.part.ranking.floor());
         self.candidates.clear();
         self.proven.clear();
-    }
-
-    fn finish(mut self) -> Part {
-        self.part.ranking = self.ranking;
-        self.part
     }
 }
 
@@ -131,8 +149,7 @@ impl Sweep {
 
     /// The answers in the order of the probes, and how many rows were scored. To be called when all threads are done.
     pub fn finish(&self) -> (Vec<Hits>, usize) {
-        let mut merged: Vec<Part> =
-            self.probes.iter().map(|p| Part { ranking: Ranking::new(p.wanted), compared: 0, scored: 0 }).collect();
+        let mut merged: Vec<Part> = self.probes.iter().map(|p| Part::new(p)).collect();
         for parts in self.parts.lock().drain(..) {
             for (whole, part) in merged.iter_mut().zip(parts) {
                 whole.ranking.merge(part.ranking);
@@ -144,43 +161,34 @@ impl Sweep {
         (merged.into_iter().zip(&self.probes).map(|(part, probe)| hits(part, probe)).collect(), scored)
     }
 
-    fn scan_block(&self, block: &Block, first_word: usize, tracks: &mut [Track<'_>], found: &mut Found) {
+    fn scan_block(&self, here: &Here<'_>, tracks: &mut [Track<'_>], found: &mut Found) {
+        let live = here.block.live();
         for track in tracks.iter_mut() {
-            let admitted = block.live().iter().enumerate().map(|(w, live)| live & track.probe.admitted(first_word + w));
-            track.part.compared += admitted.map(|rows| rows.count_ones() as usize).sum::<usize>();
+            let admitted = (0..live.len()).map(|word| here.admitted(track.probe, word).count_ones() as usize);
+            track.part.compared += admitted.sum::<usize>();
         }
-        let wanted = |w: usize| {
-            block.live()[w] != 0 && tracks.iter().any(|t| block.live()[w] & t.probe.admitted(first_word + w) != 0)
-        };
-        let words: Vec<bool> = (0..block.live().len()).map(wanted).collect();
+        let wanted = |word| tracks.iter().any(|t| here.admitted(t.probe, word) != 0);
+        let wanted: Vec<bool> = (0..live.len()).map(wanted).collect();
         let mut word = 0;
-        while word < words.len() {
+        while word < wanted.len() {
             // Nothing is known before the first rows: the fewer they are, the fewer are candidates without need.
             let most = if tracks.iter().any(|t| t.floor == f32::NEG_INFINITY) { 1 } else { TILE_WORDS };
-            let run = words[word..].iter().take(most).take_while(|w| **w).count();
+            let run = wanted[word..].iter().take(most).take_while(|w| **w).count();
             if run > 0 {
-                self.scan_tile(block, word, run, first_word, tracks, found);
+                self.scan_tile(here, word..word + run, tracks, found);
             }
             word += run.max(1);
         }
-        tracks.iter_mut().for_each(|t| t.settle(block, self.kernel));
+        tracks.iter_mut().for_each(|t| t.settle(here.block, self.kernel));
     }
 
-    /// Compares `n` words of rows with all probes, some at a time, and has the next words brought in meanwhile.
-    fn scan_tile(
-        &self,
-        block: &Block,
-        word: usize,
-        n: usize,
-        first_word: usize,
-        tracks: &mut [Track<'_>],
-        found: &mut Found,
-    ) {
-        let tile = block.tile(word, n);
-        let ahead = block.codes(word + n, n);
-        let passes = tracks.len().div_ceil(self.kernel.lanes());
-        let share = (ahead.len() / 64).div_ceil(passes.max(1)) * 64;
-        let (even, more) = (tracks.len() / passes.max(1), tracks.len() % passes.max(1));
+    /// Compares some words of rows with all probes, some at a time, and has the next words brought in meanwhile.
+    fn scan_tile(&self, here: &Here<'_>, words: Range<usize>, tracks: &mut [Track<'_>], found: &mut Found) {
+        let tile = here.block.tile(words.start, words.len());
+        let ahead = here.block.codes(words.end, words.len());
+        let passes = tracks.len().div_ceil(self.kernel.lanes()).max(1);
+        let share = (ahead.len() / 64).div_ceil(passes) * 64;
+        let (even, more) = (tracks.len() / passes, tracks.len() % passes);
         let mut rest = tracks;
         for pass in 0..passes {
             let (now, later) = rest.split_at_mut(even + usize::from(pass < more));
@@ -194,11 +202,10 @@ impl Sweep {
             let to = (from + share).min(ahead.len());
             self.kernel.scan(&tile, &lanes[..now.len()], &ahead[from..to], found);
             for (lane, track) in now.iter_mut().enumerate() {
-                for w in 0..n {
-                    let mask = found.mask(lane, w);
+                for (n, word) in words.clone().enumerate() {
+                    let mask = found.mask(lane, n);
                     if mask != 0 {
-                        let rows = mask & block.live()[word + w] & track.probe.admitted(first_word + word + w);
-                        track.take(block, word + w, rows, found.uppers(lane, w));
+                        track.take(here, word, mask, found.uppers(lane, n));
                     }
                 }
             }
@@ -217,19 +224,22 @@ impl Job for Sweep {
             for (track, floor) in tracks.iter_mut().zip(&self.floors) {
                 track.floor = track.floor.max(unordered(floor.load(Ordering::Relaxed)));
             }
-            self.scan_block(&block.read(), n * self.words_per_block, &mut tracks, &mut found);
+            let block = block.read();
+            let here = Here { block: &block, first_word: n * self.words_per_block };
+            self.scan_block(&here, &mut tracks, &mut found);
+            drop(block);
             for (track, floor) in tracks.iter().zip(&self.floors) {
                 floor.fetch_max(ordered(track.floor), Ordering::Relaxed);
             }
         }
-        self.parts.lock().push(tracks.into_iter().map(Track::finish).collect());
+        self.parts.lock().push(tracks.into_iter().map(|t| t.part).collect());
     }
 }
 
 /// A search whose filters admit few rows: these alone are scored. Returns how many, too.
 pub fn pick(kernel: Kernel, blocks: &[SharedBlock], block_rows: usize, probe: &Probe) -> (Hits, usize) {
     let mut track = Track::new(probe);
-    let Places::Few(places) = &probe.places else { return (hits(track.finish(), probe), 0) };
+    let Places::Few(places) = &probe.places else { return (hits(track.part, probe), 0) };
     for few in places.chunk_by(|a, b| *a as usize / block_rows == *b as usize / block_rows) {
         let Some(block) = few.first().and_then(|p| blocks.get(*p as usize / block_rows)) else { continue };
         let block = block.read();
@@ -242,9 +252,8 @@ pub fn pick(kernel: Kernel, blocks: &[SharedBlock], block_rows: usize, probe: &P
         }
         track.settle(&block, kernel);
     }
-    let part = track.finish();
-    let scored = part.scored;
-    (hits(part, probe), scored)
+    let scored = track.part.scored;
+    (hits(track.part, probe), scored)
 }
 
 fn hits(part: Part, probe: &Probe) -> Hits {

@@ -35,7 +35,7 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], ahead: &[u8]
             at = at.wrapping_add(STEP_BYTES);
         }
         for n in 0..N {
-            judge(tile, half, &lanes[n], &sums[n], n * words + half / 2, found);
+            judge(tile, half, (n, &lanes[n]), &sums[n], found);
         }
     }
 }
@@ -43,7 +43,8 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], ahead: &[u8]
 /// Compares the bounds of half a word's rows with the lane's floor.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn judge(tile: &Tile<'_>, half: usize, lane: &Lane<'_>, sums: &[__m256i; PARTS], out: usize, found: &mut Found) {
+fn judge(tile: &Tile<'_>, half: usize, (n, lane): (usize, &Lane<'_>), sums: &[__m256i; PARTS], found: &mut Found) {
+    let out = n * found.words + half / 2;
     let (scales, residuals) = (&tile.scales[half * 32..][..32], &tile.residuals[half * 32..][..32]);
     let (gain, floor) = (_mm256_set1_ps(lane.gain), _mm256_set1_ps(lane.floor));
     let to = &mut found.uppers[out * WORD_ROWS + half % 2 * 32..][..32];
@@ -59,7 +60,7 @@ fn judge(tile: &Tile<'_>, half: usize, lane: &Lane<'_>, sums: &[__m256i; PARTS],
             _mm256_storeu_ps(&raw mut to[8 * i], upper);
         }
     }
-    let before = if half % 2 == 0 { 0 } else { found.masks[out] };
+    let before = if half.is_multiple_of(2) { 0 } else { found.masks[out] };
     found.masks[out] = before | mask << (half % 2 * 32);
 }
 

@@ -34,7 +34,7 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], ahead: &[u8]
             }
         }
         for n in 0..N {
-            judge(tile, word, &lanes[n], &sums[n], n * words + word, found);
+            judge(tile, word, (n, &lanes[n]), &sums[n], found);
         }
     }
 }
@@ -42,7 +42,8 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], ahead: &[u8]
 /// Compares the bounds of a word's rows with the lane's floor.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn judge(tile: &Tile<'_>, word: usize, lane: &Lane<'_>, sums: &[__m512i; PARTS], out: usize, found: &mut Found) {
+fn judge(tile: &Tile<'_>, word: usize, (n, lane): (usize, &Lane<'_>), sums: &[__m512i; PARTS], found: &mut Found) {
+    let out = n * found.words + word;
     let (scales, residuals) = (&tile.scales[word * WORD_ROWS..][..64], &tile.residuals[word * WORD_ROWS..][..64]);
     let (gain, floor) = (_mm512_set1_ps(lane.gain), _mm512_set1_ps(lane.floor));
     let mut mask = 0;

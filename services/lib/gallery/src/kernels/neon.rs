@@ -32,7 +32,7 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], _ahead: &[u8
             at = at.wrapping_add(STEP_BYTES);
         }
         for n in 0..N {
-            judge(tile, quarter, &lanes[n], &sums[n], n * words + quarter / 4, found);
+            judge(tile, quarter, (n, &lanes[n]), &sums[n], found);
         }
     }
 }
@@ -40,7 +40,8 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], _ahead: &[u8
 /// Compares the bounds of a quarter of a word's rows with the lane's floor.
 #[inline]
 #[target_feature(enable = "neon")]
-fn judge(tile: &Tile<'_>, quarter: usize, lane: &Lane<'_>, sums: &[int32x4_t; PARTS], out: usize, found: &mut Found) {
+fn judge(tile: &Tile<'_>, quarter: usize, (n, lane): (usize, &Lane<'_>), sums: &[int32x4_t; PARTS], found: &mut Found) {
+    let out = n * found.words + quarter / 4;
     let (scales, residuals) = (&tile.scales[quarter * 16..][..16], &tile.residuals[quarter * 16..][..16]);
     let (gain, floor) = (vdupq_n_f32(lane.gain), vdupq_n_f32(lane.floor));
     let to = &mut found.uppers[out * WORD_ROWS + quarter % 4 * 16..][..16];
@@ -56,7 +57,7 @@ fn judge(tile: &Tile<'_>, quarter: usize, lane: &Lane<'_>, sums: &[int32x4_t; PA
             vst1q_f32(&raw mut to[4 * i], upper);
         }
     }
-    let before = if quarter % 4 == 0 { 0 } else { found.masks[out] };
+    let before = if quarter.is_multiple_of(4) { 0 } else { found.masks[out] };
     found.masks[out] = before | mask << (quarter % 4 * 16);
 }
 
