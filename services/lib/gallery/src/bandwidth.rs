@@ -1,4 +1,4 @@
-//! How fast this machine reads memory: the bound of every scan, measured in the same run by `visavis bench`.
+//! How fast this machine reads memory: the bound of every scan, measured in the same run by `visavis bench search`.
 
 use std::{
     sync::Barrier,
@@ -8,38 +8,62 @@ use std::{
 
 use crate::kernels::Kernel;
 
-/// Runs of which the fastest counts.
-const RUNS: usize = 7;
+/// Memory to be read, a part for each thread.
+pub struct Memory {
+    parts: Vec<Vec<u8>>,
+}
 
-/// Bytes per second that `threads` threads read together from `bytes` bytes of memory, each its own part; the fastest of
-/// several runs.
-#[must_use]
-pub fn read_bandwidth(threads: usize, bytes: usize) -> f64 {
-    let (threads, kernel) = (threads.max(1), Kernel::best());
-    let part = (bytes / threads).max(1 << 16);
-    let start = Barrier::new(threads);
-    let mut fastest = Duration::MAX;
-    let memory: Vec<Vec<u8>> = (0..threads).map(|n| vec![n as u8 | 1; part]).collect();
-    for _ in 0..RUNS {
-        let took = thread::scope(|s| {
-            let readers = memory.iter().map(|part| {
-                s.spawn(|| {
-                    start.wait();
-                    let begun = Instant::now();
-                    std::hint::black_box(kernel.read(std::hint::black_box(part)));
-                    begun.elapsed()
-                })
-            });
-            let readers: Vec<_> = readers.collect();
-            readers.into_iter().filter_map(|r| r.join().ok()).max()
-        });
-        fastest = fastest.min(took.unwrap_or(Duration::MAX));
+impl Memory {
+    /// `bytes` bytes for `threads` threads together.
+    #[must_use]
+    pub fn new(threads: usize, bytes: usize) -> Self {
+        let part = (bytes / threads.max(1)).max(1 << 16);
+        // Written, so that every page is there.
+        Self { parts: (0..threads.max(1)).map(|n| vec![n as u8 | 1; part]).collect() }
     }
-    (part * threads) as f64 / fastest.as_secs_f64().max(f64::MIN_POSITIVE)
+
+    /// Bytes in all.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.parts.iter().map(Vec::len).sum()
+    }
+
+    /// Reads everything once, as fast as this machine can; the time of the slowest thread.
+    #[must_use]
+    pub fn read(&self) -> Duration {
+        let start = Barrier::new(self.parts.len());
+        let read = |part: &Vec<u8>| {
+            start.wait();
+            let begun = Instant::now();
+            std::hint::black_box(Kernel::best().read(std::hint::black_box(part)));
+            begun.elapsed()
+        };
+        if let [only] = &self.parts[..] {
+            return read(only);
+        }
+        thread::scope(|s| {
+            let readers: Vec<_> = self.parts.iter().map(|part| s.spawn(|| read(part))).collect();
+            readers.into_iter().filter_map(|r| r.join().ok()).max().unwrap_or_default()
+        })
+    }
 }
 
 /// Name of the instruction set that searches use on this machine.
 #[must_use]
 pub fn kernel_name() -> &'static str {
     Kernel::best().name()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_by_every_thread() {
+        for threads in [1, 3] {
+            let memory = Memory::new(threads, 3 << 20);
+            assert_eq!(memory.bytes(), 3 << 20);
+            assert!(memory.read() > Duration::ZERO);
+        }
+    }
 }

@@ -22,7 +22,7 @@ mod sweep;
 pub mod synthetic;
 mod upkeep;
 
-pub use bandwidth::{kernel_name, read_bandwidth};
+pub use bandwidth::{Memory, kernel_name};
 pub use error::GalleryError;
 pub use flat::{FlatIndex, Work};
 pub use galleries::{CollectionGallery, Galleries, GalleryOptions, GalleryStats};
