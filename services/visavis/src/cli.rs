@@ -11,7 +11,7 @@ use crate::settings::Flags;
 
 mod bench;
 
-pub use bench::{BenchCommand, OutputArgs, PipelineArgs, ServeArgs};
+pub use bench::{BenchCommand, OutputArgs, PipelineArgs, SearchArgs, ServeArgs};
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
 #[derive(Debug, Parser)]
