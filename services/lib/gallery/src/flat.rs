@@ -153,6 +153,14 @@ impl FlatIndex {
         Work { passes, probes, scored_rows }
     }
 
+    /// Whether a search with so many probes may wait for one under way, to go together with others: its caller then
+    /// should not hold what others need to join.
+    #[must_use]
+    pub fn shares_passes(&self, probes: usize) -> bool {
+        let blocks = self.blocks.read();
+        blocks.list.len() * block_rows(blocks.dim) * blocks.dim * probes >= SMALL_SCAN
+    }
+
     /// Every value as it lies in memory, in both forms, dead rows too: lets a test show that erased rows are gone.
     #[doc(hidden)]
     #[must_use]
@@ -168,11 +176,10 @@ impl FlatIndex {
 
     /// Answers probes that admit many rows; together with others, where that pays.
     fn scan(&self, probes: Vec<Arc<Probe>>) -> Result<Vec<Hits>, GalleryError> {
-        let codes = self.blocks.read().list.len() << 20;
-        let answers = if codes * probes.len() < SMALL_SCAN {
-            self.pass(probes, 1)
-        } else {
+        let answers = if self.shares_passes(probes.len()) {
             self.combiner.run(probes, |probes| self.pass(probes, self.pool.threads()))
+        } else {
+            self.pass(probes, 1)
         };
         answers.map_err(|failed| match failed {
             Failed::Closed => GalleryError::LetGo,
