@@ -13,7 +13,11 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], ahead: &[u8]
     let lines = lines_per_step(ahead, 2 * words, tile.steps);
     let mut next = ahead.as_ptr();
     for half in 0..2 * words {
-        let mut sums = lanes.map(|l| [_mm256_set1_epi32(-l.bias); PARTS]);
+        // Filled in a loop and handed on by value: whatever takes its address keeps it out of registers.
+        let mut sums = [[_mm256_setzero_si256(); PARTS]; N];
+        for n in 0..N {
+            sums[n] = [_mm256_set1_epi32(-lanes[n].bias); PARTS];
+        }
         let mut at = tile.codes[half / 2 * tile.steps * STEP_BYTES + half % 2 * (STEP_BYTES / 2)..].as_ptr();
         for step in 0..tile.steps {
             for _ in 0..lines {
@@ -22,7 +26,10 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], ahead: &[u8]
             }
             // SAFETY: the caller checked that every word has `steps` steps of 256 bytes and every lane `steps` codes.
             unsafe {
-                let rows: [__m256i; PARTS] = std::array::from_fn(|i| _mm256_loadu_si256(at.add(32 * i).cast()));
+                let mut rows = [_mm256_setzero_si256(); PARTS];
+                for i in 0..PARTS {
+                    rows[i] = _mm256_loadu_si256(at.add(32 * i).cast());
+                }
                 for n in 0..N {
                     let probe = _mm256_set1_epi32(*lanes[n].codes.as_ptr().add(step));
                     for i in 0..PARTS {
@@ -35,7 +42,7 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], ahead: &[u8]
             at = at.wrapping_add(STEP_BYTES);
         }
         for n in 0..N {
-            judge(tile, half, (n, &lanes[n]), &sums[n], found);
+            judge(tile, half, (n, &lanes[n]), sums[n], found);
         }
     }
 }
@@ -43,7 +50,7 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], ahead: &[u8]
 /// Compares the bounds of half a word's rows with the lane's floor.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn judge(tile: &Tile<'_>, half: usize, (n, lane): (usize, &Lane<'_>), sums: &[__m256i; PARTS], found: &mut Found) {
+fn judge(tile: &Tile<'_>, half: usize, (n, lane): (usize, &Lane<'_>), sums: [__m256i; PARTS], found: &mut Found) {
     let out = n * found.words + half / 2;
     let (scales, residuals) = (&tile.scales[half * 32..][..32], &tile.residuals[half * 32..][..32]);
     let (gain, floor) = (_mm256_set1_ps(lane.gain), _mm256_set1_ps(lane.floor));

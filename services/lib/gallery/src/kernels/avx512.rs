@@ -10,11 +10,18 @@ const PARTS: usize = 4;
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], ahead: &[u8], found: &mut Found) {
     let words = tile.scales.len() / WORD_ROWS;
-    let probes = lanes.map(|l| l.codes.as_ptr());
+    let mut probes = [std::ptr::null(); N];
+    for n in 0..N {
+        probes[n] = lanes[n].codes.as_ptr();
+    }
     let lines = lines_per_step(ahead, words, tile.steps);
     let mut next = ahead.as_ptr();
     for word in 0..words {
-        let mut sums = lanes.map(|l| [_mm512_set1_epi32(-l.bias); PARTS]);
+        // Filled in a loop and handed on by value: whatever takes its address keeps it out of registers.
+        let mut sums = [[_mm512_setzero_si512(); PARTS]; N];
+        for n in 0..N {
+            sums[n] = [_mm512_set1_epi32(-lanes[n].bias); PARTS];
+        }
         let mut at = tile.codes[word * tile.steps * STEP_BYTES..].as_ptr();
         for step in 0..tile.steps {
             for _ in 0..lines {
@@ -23,7 +30,10 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], ahead: &[u8]
             }
             // SAFETY: the caller checked that every word has `steps` steps of 256 bytes and every lane `steps` codes.
             unsafe {
-                let rows: [__m512i; PARTS] = std::array::from_fn(|i| _mm512_loadu_si512(at.add(64 * i).cast()));
+                let mut rows = [_mm512_setzero_si512(); PARTS];
+                for i in 0..PARTS {
+                    rows[i] = _mm512_loadu_si512(at.add(64 * i).cast());
+                }
                 for n in 0..N {
                     let probe = _mm512_set1_epi32(*probes[n].add(step));
                     for i in 0..PARTS {
@@ -34,7 +44,7 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], ahead: &[u8]
             }
         }
         for n in 0..N {
-            judge(tile, word, (n, &lanes[n]), &sums[n], found);
+            judge(tile, word, (n, &lanes[n]), sums[n], found);
         }
     }
 }
@@ -42,7 +52,7 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], ahead: &[u8]
 /// Compares the bounds of a word's rows with the lane's floor.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn judge(tile: &Tile<'_>, word: usize, (n, lane): (usize, &Lane<'_>), sums: &[__m512i; PARTS], found: &mut Found) {
+fn judge(tile: &Tile<'_>, word: usize, (n, lane): (usize, &Lane<'_>), sums: [__m512i; PARTS], found: &mut Found) {
     let out = n * found.words + word;
     let (scales, residuals) = (&tile.scales[word * WORD_ROWS..][..64], &tile.residuals[word * WORD_ROWS..][..64]);
     let (gain, floor) = (_mm512_set1_ps(lane.gain), _mm512_set1_ps(lane.floor));

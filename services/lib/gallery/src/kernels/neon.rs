@@ -32,7 +32,7 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], _ahead: &[u8
             at = at.wrapping_add(STEP_BYTES);
         }
         for n in 0..N {
-            judge(tile, quarter, (n, &lanes[n]), &sums[n], found);
+            judge(tile, quarter, (n, &lanes[n]), sums[n], found);
         }
     }
 }
@@ -40,7 +40,7 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], _ahead: &[u8
 /// Compares the bounds of a quarter of a word's rows with the lane's floor.
 #[inline]
 #[target_feature(enable = "neon")]
-fn judge(tile: &Tile<'_>, quarter: usize, (n, lane): (usize, &Lane<'_>), sums: &[int32x4_t; PARTS], found: &mut Found) {
+fn judge(tile: &Tile<'_>, quarter: usize, (n, lane): (usize, &Lane<'_>), sums: [int32x4_t; PARTS], found: &mut Found) {
     let out = n * found.words + quarter / 4;
     let (scales, residuals) = (&tile.scales[quarter * 16..][..16], &tile.residuals[quarter * 16..][..16]);
     let (gain, floor) = (vdupq_n_f32(lane.gain), vdupq_n_f32(lane.floor));
