@@ -24,9 +24,6 @@ use crate::{
 /// A block as searches and changes share it.
 pub type SharedBlock = Arc<RwLock<Block>>;
 
-/// How far ahead rows to be scored are asked for.
-const AHEAD: usize = 3;
-
 /// A block being read.
 struct Here<'b> {
     block: &'b Block,
@@ -78,7 +75,7 @@ impl<'p> Track<'p> {
     }
 
     /// Takes the rows of a word that may reach the floor.
-    fn take(&mut self, here: &Here<'_>, word: usize, mask: u64, uppers: &[f32]) {
+    fn take(&mut self, here: &Here<'_>, kernel: Kernel, word: usize, mask: u64, uppers: &[f32]) {
         let block = here.block;
         let mut left = mask & here.admitted(self.probe, word);
         while left != 0 {
@@ -90,6 +87,8 @@ impl<'p> Track<'p> {
                 continue;
             }
             let Some(owner) = block.owner(slot).filter(|o| self.probe.admits(|| o.subject.entry())) else { continue };
+            // Scored at the block's end: by then it is in the cache.
+            kernel.prefetch(block.bits(slot));
             self.candidates.push(Candidate { slot, upper });
             self.proven.offer(self.probe.lower(upper, block.residual(slot)), owner.subject.handle);
             if let Some(proven) = self.proven.floor() {
@@ -101,13 +100,7 @@ impl<'p> Track<'p> {
     /// Scores the block's candidates that are still possible.
     fn settle(&mut self, block: &Block, kernel: Kernel) {
         self.candidates.retain(|c| c.upper >= self.floor);
-        for c in self.candidates.iter().take(AHEAD) {
-            kernel.prefetch(block.bits(c.slot));
-        }
-        for (n, c) in self.candidates.iter().enumerate() {
-            if let Some(later) = self.candidates.get(n + AHEAD) {
-                kernel.prefetch(block.bits(later.slot));
-            }
+        for c in &self.candidates {
             let score = kernel.dot(block.bits(c.slot), &self.probe.values);
             if let Some(owner) = block.owner(c.slot).filter(|_| score >= self.part.ranking.floor()) {
                 self.part.ranking.offer(score, owner);
@@ -163,9 +156,12 @@ impl Sweep {
 
     fn scan_block(&self, here: &Here<'_>, tracks: &mut [Track<'_>], found: &mut Found) {
         let live = here.block.live();
+        let rows = live.iter().map(|word| word.count_ones() as usize).sum::<usize>();
         for track in tracks.iter_mut() {
-            let admitted = (0..live.len()).map(|word| here.admitted(track.probe, word).count_ones() as usize);
-            track.part.compared += admitted.sum::<usize>();
+            track.part.compared += match track.probe.places {
+                Places::All => rows,
+                _ => (0..live.len()).map(|word| here.admitted(track.probe, word).count_ones() as usize).sum(),
+            };
         }
         let wanted = |word| tracks.iter().any(|t| here.admitted(t.probe, word) != 0);
         let wanted: Vec<bool> = (0..live.len()).map(wanted).collect();
@@ -205,7 +201,7 @@ impl Sweep {
                 for (n, word) in words.clone().enumerate() {
                     let mask = found.mask(lane, n);
                     if mask != 0 {
-                        track.take(here, word, mask, found.uppers(lane, n));
+                        track.take(here, self.kernel, word, mask, found.uppers(lane, n));
                     }
                 }
             }
