@@ -24,7 +24,7 @@ impl BenchCommand {
     pub fn settings(&self) -> Flags {
         match self {
             Self::Pipeline(args) => args.models.settings(),
-            Self::Search(_) => ModelArgs::default().settings(),
+            Self::Search(_) => Flags::default(),
             Self::Serve(args) => args.models.settings(),
         }
     }
