@@ -4,6 +4,7 @@
 mod machine;
 mod pictures;
 mod pipeline;
+mod search;
 mod serve;
 
 use runtime::{Config, telemetry};
@@ -40,6 +41,7 @@ pub async fn run(config: Config, command: BenchCommand) -> Result<(), Failure> {
     telemetry::init(&config.telemetry)?;
     match command {
         BenchCommand::Pipeline(args) => show(&pipeline::run(&config, &args).await?, args.output),
+        BenchCommand::Search(args) => show(&search::run(&args).await?, args.output),
         BenchCommand::Serve(args) => show(&serve::run(&config, &args).await?, args.output),
     }
 }

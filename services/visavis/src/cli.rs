@@ -12,7 +12,7 @@ use crate::settings::Flags;
 mod bench;
 mod eval;
 
-pub use bench::{BenchCommand, OutputArgs, PipelineArgs, ServeArgs};
+pub use bench::{BenchCommand, OutputArgs, PipelineArgs, SearchArgs, ServeArgs};
 pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, TableFormat, VerificationArgs};
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
