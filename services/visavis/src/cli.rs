@@ -8,6 +8,10 @@ use runtime::Setting;
 use crate::queue_command::LaneName;
 use crate::settings::Flags;
 
+mod bench;
+
+pub use bench::{BenchCommand, OutputArgs, PipelineArgs};
+
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
 #[derive(Debug, Parser)]
 #[command(name = "visavis", version, args_conflicts_with_subcommands = true)]
@@ -41,6 +45,11 @@ pub enum Command {
     Eval {
         #[command(subcommand)]
         command: EvalCommand,
+    },
+    /// Measure speed, each figure beside its bound
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
     },
     /// Print the OpenAPI document as JSON
     Openapi,
