@@ -4,7 +4,7 @@ use ::models::{Cache, Catalogue, ModelSet, Pip, Selection, Silent, Target};
 
 /// Fetches (once per machine) and loads YuNet with this embedder.
 pub async fn load(embedder: &str) -> (ModelSet, inference::OnnxRuntime) {
-    let selection = Selection { detector: "yunet".into(), embedder: embedder.into(), accept_licence: true };
+    let selection = Selection { detector: "yunet".into(), embedder: embedder.into(), accept_licence: true, ..Selection::default() };
     let loaded = tokio::task::spawn_blocking(move || {
         let catalogue = Catalogue::built_in().expect("the built-in manifests");
         let cache = Cache::open(testkit::cache_dir()).expect("the cache");

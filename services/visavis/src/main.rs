@@ -13,6 +13,7 @@ mod failure;
 mod maintenance;
 mod models_command;
 mod output;
+mod photos;
 mod progress;
 mod queue_command;
 mod roles;
@@ -69,6 +70,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             }
             ModelsCommand::Import { file, models } => {
                 models_command::import(&settings::load(&models.settings())?.config, &file)
+            }
+            ModelsCommand::Quantize(args) => {
+                models_command::quantize(settings::load(&args.models.settings())?.config, args).await
             }
         },
         Command::Eval { command: EvalCommand::Verification(args) } => {

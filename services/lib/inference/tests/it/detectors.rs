@@ -47,7 +47,7 @@ fn the_rewritten_detectors_compute_what_the_shipped_files_do() {
         let picture = pictures(1, 640);
         let picture =
             Tensor::new(picture.shape(), picture.data().iter().map(|v| (v - mean) * scale).collect()).unwrap();
-        let (a, b) = (shipped.run(picture.clone()), engine(name).run(picture).unwrap());
+        let (a, b) = (shipped.run(&picture), engine(name).run(&picture).unwrap());
         // SCRFD as shipped has no batch axis on its outputs, which the engine refuses: its rewrite is tested by batches.
         let Ok(a) = a else {
             assert_eq!(name, "scrfd_500m");

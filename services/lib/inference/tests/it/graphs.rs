@@ -148,7 +148,7 @@ fn same_without(shipped: &ModelProto, gone: &[&str]) -> ModelProto {
     let left: Vec<&str> = served.graph.as_ref().unwrap().node.iter().map(|n| n.op_type()).collect();
     assert!(!left.iter().any(|op| gone.contains(op)), "{left:?}");
     let x = pictures(1, 4);
-    let [a, b] = [shipped, &served].map(|m| load(m, &[3, 4, 4]).unwrap().run(x.clone()).unwrap());
+    let [a, b] = [shipped, &served].map(|m| load(m, &[3, 4, 4]).unwrap().run(&x).unwrap());
     for ((name, a), (_, b)) in a.iter().zip(b.iter()) {
         let off = difference(a.data(), b.data());
         assert!(off < 1e-5, "{name}: {off}");
