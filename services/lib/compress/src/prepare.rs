@@ -3,9 +3,10 @@
 
 use onnx::{
     ModelProto,
-    graph::operator_set,
+    graph::{attribute, fresh_name, operator_set},
     proto::{GraphProto, OperatorSetIdProto},
     rewrite,
+    tensor::i64_tensor,
 };
 
 use crate::CompressError;
@@ -21,12 +22,14 @@ const UNCHANGED: &[&str] = &[
     "Add",
     "AveragePool",
     "BatchNormalization",
+    "Cast",
     "Clip",
     "Concat",
     "Constant",
     "Conv",
     "Div",
     "Flatten",
+    "Gather",
     "Gemm",
     "GlobalAveragePool",
     "Identity",
@@ -38,7 +41,9 @@ const UNCHANGED: &[&str] = &[
     "Relu",
     "Reshape",
     "Resize",
+    "Shape",
     "Sigmoid",
+    "Slice",
     "Sub",
     "Tanh",
     "Transpose",
@@ -68,13 +73,28 @@ fn raise_operator_set(model: &mut ModelProto) -> Result<(), CompressError> {
     if from < OLDEST {
         return Err(refused(""));
     }
-    let unknown = |g: &GraphProto| g.node.iter().map(|n| n.op_type().to_owned()).find(|op| !UNCHANGED.contains(&&**op));
-    if let Some(op) = model.graph.as_ref().and_then(unknown) {
-        return Err(refused(&op));
+    let Some(graph) = &mut model.graph else { return Ok(()) };
+    for i in 0..graph.node.len() {
+        let op = graph.node[i].op_type().to_owned();
+        match op.as_str() {
+            "Squeeze" | "Unsqueeze" => axes_become_an_input(graph, i),
+            op if UNCHANGED.contains(&op) => {}
+            op => return Err(refused(op)),
+        }
     }
     model.opset_import.retain(|o| !o.domain().is_empty() && o.domain() != "ai.onnx");
     model.opset_import.insert(0, OperatorSetIdProto { version: Some(PER_CHANNEL), ..Default::default() });
     // The version of the format that came with it.
     model.ir_version = Some(model.ir_version().max(7));
     Ok(())
+}
+
+/// From set 13 on these two read their axes from a constant.
+fn axes_become_an_input(graph: &mut GraphProto, i: usize) {
+    let Some(axes) = attribute(&graph.node[i], "axes").map(|a| a.ints.clone()) else { return };
+    let output = graph.node[i].output.first().map_or("", String::as_str);
+    let name = fresh_name(graph, &format!("{output}/axes"));
+    graph.initializer.push(i64_tensor(&name, &[i64::try_from(axes.len()).unwrap_or(0)], &axes));
+    graph.node[i].attribute.retain(|a| a.name() != "axes");
+    graph.node[i].input.push(name);
 }
