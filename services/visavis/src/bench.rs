@@ -2,7 +2,10 @@
 //! [`Report`]; this file prints it.
 
 mod machine;
+mod models;
+pub mod pictures;
 mod pipeline;
+mod serve;
 
 use runtime::{Config, telemetry};
 use serde::Serialize;
@@ -37,7 +40,9 @@ struct Bench<'a, R> {
 pub async fn run(config: Config, command: BenchCommand) -> Result<(), Failure> {
     telemetry::init(&config.telemetry)?;
     match command {
+        BenchCommand::Models(args) => show(&models::run(&config, &args).await?, args.output),
         BenchCommand::Pipeline(args) => show(&pipeline::run(&config, &args).await?, args.output),
+        BenchCommand::Serve(args) => show(&serve::run(&config, &args).await?, args.output),
     }
 }
 

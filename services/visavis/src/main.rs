@@ -13,7 +13,6 @@ mod failure;
 mod maintenance;
 mod models_command;
 mod output;
-mod photos;
 mod progress;
 mod queue_command;
 mod roles;

@@ -13,10 +13,14 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use worker::{Context, Metrics, Pipeline, Timings};
 
-use super::{Report, machine::cores, median};
+use super::{
+    Report,
+    machine::cores,
+    median,
+    pictures::{pictures_below, spread},
+};
 use crate::cli::PipelineArgs;
 use crate::failure::Failure;
-use crate::photos::{pictures_below, spread};
 use crate::{artefacts, sample, wiring};
 
 /// No photo takes longer than this, however slow the machine.
@@ -55,7 +59,7 @@ struct Round {
 }
 
 /// Photos in memory, with their sizes.
-type Photos = Arc<Vec<(Bytes, (u32, u32))>>;
+pub type Photos = Arc<Vec<(Bytes, (u32, u32))>>;
 
 /// Runs the rounds.
 ///
@@ -63,13 +67,7 @@ type Photos = Arc<Vec<(Bytes, (u32, u32))>>;
 /// No photos, models that cannot be loaded, a photo that cannot be read.
 pub async fn run(config: &Config, args: &PipelineArgs) -> Result<PipelineReport, Failure> {
     let photos = Arc::new(photos(config, args).await?);
-    let (section, provider) = (config.models.clone(), config.worker.provider);
-    let loading = tokio::task::spawn_blocking(move || artefacts::prepare(&section, provider));
-    let artefacts = loading.await.map_err(|e| Failure::Other(format!("loading was interrupted: {e}")))??;
-    let models = [&artefacts.models.detector, &artefacts.models.embedder].map(|m| m.manifest.name.clone());
-    let metrics = Metrics::register(&Registry::new()).map_err(|e| Failure::Other(e.to_string()))?;
-    let settings = wiring::worker(config);
-    let pipeline = worker::load_pipeline(&settings, artefacts.models, artefacts.runtime, Some(&metrics)).await?;
+    let (pipeline, models, metrics) = load_pipeline(config).await?;
     let concurrency = if args.concurrency == 0 { 2 * cores() } else { args.concurrency };
 
     // The first pass meets every canvas size once, and the engines set up their memory for it.
@@ -99,6 +97,21 @@ pub async fn run(config: &Config, args: &PipelineArgs) -> Result<PipelineReport,
         stages_ms: STAGES.into_iter().zip(spent.stages.iter().zip(&before.stages).map(mean)).collect(),
         model_ms: ["detector", "embedder"].into_iter().zip(spent.runs.iter().zip(&before.runs).map(mean)).collect(),
     })
+}
+
+/// The worker's pipeline as configured, the names of its models, and what it counts.
+///
+/// # Errors
+/// Models that cannot be loaded.
+pub async fn load_pipeline(config: &Config) -> Result<(Pipeline, [String; 2], Metrics), Failure> {
+    let (section, provider) = (config.models.clone(), config.worker.provider);
+    let loading = tokio::task::spawn_blocking(move || artefacts::prepare(&section, provider));
+    let artefacts = loading.await.map_err(|e| Failure::Other(format!("loading was interrupted: {e}")))??;
+    let models = [&artefacts.models.detector, &artefacts.models.embedder].map(|m| m.manifest.name.clone());
+    let metrics = Metrics::register(&Registry::new()).map_err(|e| Failure::Other(e.to_string()))?;
+    let settings = wiring::worker(config);
+    let pipeline = worker::load_pipeline(&settings, artefacts.models, artefacts.runtime, Some(&metrics)).await?;
+    Ok((pipeline, models, metrics))
 }
 
 /// Photos of the folder, evenly over their names, or the sample photo.
@@ -153,7 +166,7 @@ async fn through(
 }
 
 /// Photos a second if there were nothing but the models, as many at a time as there are engines.
-async fn alone(pipeline: &Pipeline, photos: &Photos, engines: usize) -> Result<f64, Failure> {
+pub async fn alone(pipeline: &Pipeline, photos: &Photos, engines: usize) -> Result<f64, Failure> {
     let start = Instant::now();
     let mut threads = JoinSet::new();
     for first in 0..engines {

@@ -13,9 +13,10 @@ use runtime::config::Precision;
 use runtime::{Config, telemetry};
 
 use crate::artefacts::{self, Shelf};
+use crate::bench::pictures::{pictures_below, spread};
 use crate::cli::{ModelRole, QuantizeArgs};
 use crate::failure::Failure;
-use crate::{output, photos, wiring};
+use crate::{output, wiring};
 use samples::Samples;
 
 /// Quantises one model and prints what came of it.
@@ -27,12 +28,12 @@ pub async fn quantize(mut config: Config, args: QuantizeArgs) -> Result<(), Fail
     if args.out.as_ref().is_some_and(|out| out.extension().is_none_or(|e| e != "onnx")) {
         return Err(Failure::Usage("--out names a file that ends in .onnx".into()));
     }
-    let found = photos::pictures_below(&args.calibration)?;
+    let found = pictures_below(&args.calibration)?;
     if found.is_empty() {
         let folder = args.calibration.display();
         return Err(Failure::Usage(format!("--calibration: there are no photos (jpg, png, webp) below {folder}")));
     }
-    let chosen = photos::spread(found, args.count.max(1));
+    let chosen = spread(found, args.count.max(1));
     config.models.precision = Precision::Fp32;
     let (section, provider) = (config.models.clone(), config.worker.provider);
     let loading = tokio::task::spawn_blocking(move || artefacts::prepare(&section, provider));
