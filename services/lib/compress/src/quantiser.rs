@@ -1,6 +1,6 @@
 //! The three steps of a quantisation in order: plan, calibrate, write. Called by `visavis models quantize` and tests.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use onnx::{ModelProto, proto::ValueInfoProto};
 
@@ -10,6 +10,9 @@ use crate::{
     plan::{Plan, plan},
     prepare::prepare,
 };
+
+/// What the copy of an input is called in the observed graph, behind the input's name.
+const COPY: &str = "/observed";
 
 /// A float graph and what will become of it.
 #[derive(Clone, Debug)]
@@ -58,9 +61,19 @@ impl Quantiser {
                 let r#type = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
                 ValueInfoProto { name: Some(name.into()), r#type: Some(r#type), ..Default::default() }
             };
-            let inputs: HashSet<&str> = graph.input.iter().map(|i| i.name()).collect();
-            let names = self.plan.sites.iter().map(|s| s.value.as_str()).filter(|v| !inputs.contains(v));
-            graph.output = names.map(typed).collect();
+            let inputs: Vec<String> = graph.input.iter().map(|i| i.name().to_owned()).collect();
+            let mut outputs = Vec::with_capacity(self.plan.sites.len());
+            for site in &self.plan.sites {
+                // An input cannot be an output as it is.
+                if inputs.contains(&site.value) {
+                    let copy = format!("{}{COPY}", site.value);
+                    graph.node.push(onnx::graph::node("Identity", &[&site.value], &copy));
+                    outputs.push(typed(&copy));
+                } else {
+                    outputs.push(typed(&site.value));
+                }
+            }
+            graph.output = outputs;
         }
         onnx::encode(&model)
     }
@@ -84,7 +97,7 @@ impl Quantiser {
         for i in 0..samples {
             let mut met = 0;
             run(i, &mut |name, _, data| {
-                if let Some(h) = seen.get_mut(name) {
+                if let Some(h) = seen.get_mut(site(name)) {
                     met += 1;
                     fault = fault.take().or(h.widen(name, data).err());
                 }
@@ -103,7 +116,7 @@ impl Quantiser {
             self.plan.sites.iter().map(|s| (s.value.as_str(), &s.activation)).collect();
         for i in 0..samples {
             run(i, &mut |name, shape, data| {
-                if let (Some(h), Some(activation)) = (seen.get_mut(name), activations.get(name)) {
+                if let (Some(h), Some(activation)) = (seen.get_mut(site(name)), activations.get(site(name))) {
                     h.count(activation, shape, data);
                 }
             })?;
@@ -126,4 +139,9 @@ impl Quantiser {
         model.producer_version = Some(format!("quantiser {QUANTISER_VERSION}"));
         Ok(onnx::encode(&model))
     }
+}
+
+/// The name of the value that an output of the observed graph shows.
+fn site(output: &str) -> &str {
+    output.strip_suffix(COPY).unwrap_or(output)
 }
