@@ -70,6 +70,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             ModelsCommand::Import { file, models } => {
                 models_command::import(&settings::load(&models.settings())?.config, &file)
             }
+            ModelsCommand::Quantize(args) => {
+                models_command::quantize(settings::load(&args.models.settings())?.config, args).await
+            }
         },
         Command::Eval { command } => eval::run(settings::load(&command.settings())?.config, command).await,
         Command::Bench { command } => bench::run(settings::load(&command.settings())?.config, command).await,

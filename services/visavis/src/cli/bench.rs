@@ -11,6 +11,8 @@ use crate::settings::Flags;
 /// What to measure. Every figure stands beside its bound, measured in the same run.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
+    /// Each model alone in ONNX Runtime: as shipped, as served and in 8 bits, over batch sizes and threads
+    Models(ModelsBenchArgs),
     /// From photos to templates, by stage, beside the time that the models alone take
     Pipeline(PipelineArgs),
     /// Exact search of a gallery, beside the time that reading as many bytes takes
@@ -23,6 +25,7 @@ impl BenchCommand {
     /// As the topmost layer of the configuration.
     pub fn settings(&self) -> Flags {
         match self {
+            Self::Models(args) => args.models.settings(),
             Self::Pipeline(args) => args.models.settings(),
             Self::Search(_) => Flags::default(),
             Self::Serve(args) => args.models.settings(),
@@ -118,6 +121,27 @@ pub struct ServeArgs {
     /// answers {"id": ID}; may be given several times
     #[arg(long = "peer", value_name = "PEER")]
     pub peers: Vec<String>,
+    #[command(flatten)]
+    pub models: ModelArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Flags of `bench models`.
+#[derive(Debug, Args)]
+pub struct ModelsBenchArgs {
+    /// Batch sizes
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16, 32])]
+    pub batch: Vec<usize>,
+    /// Threads of a run [default: 1, 2, 4 … up to the cores]
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub threads: Vec<usize>,
+    /// Side of the detector's canvas in pixels [default: as its manifest says]
+    #[arg(long, value_name = "PIXELS")]
+    pub canvas: Option<u32>,
+    /// Milliseconds for each form in each of five rounds
+    #[arg(long, value_name = "MS", default_value_t = 100)]
+    pub millis: u64,
     #[command(flatten)]
     pub models: ModelArgs,
     #[command(flatten)]
