@@ -11,10 +11,11 @@ use domain::{ErrorCode, Problem, Timestamp};
 use futures::FutureExt;
 use queue::{Consumer, Delivery};
 use tokio::sync::Semaphore;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use wire::v1::{BulkRequest, envelope::Request, reply::Outcome};
 
 use crate::{
+    drain::Running,
     jobs::{
         self, Desk,
         bulk::{self, Slice},
@@ -38,7 +39,7 @@ pub async fn consume(
     desk: Arc<Desk>,
     consumer: Consumer,
     slots: usize,
-    running: TaskTracker,
+    running: Running,
     shutdown: CancellationToken,
 ) -> Consumer {
     let slots = Arc::new(Semaphore::new(slots.max(1)));

@@ -40,6 +40,8 @@ pub struct ClusterOptions {
     pub gateway_environment: Vec<(String, String)>,
     /// Further settings of the workers.
     pub worker_environment: Vec<(String, String)>,
+    /// How much the workers let everything else on the machine go first, 0 to 19.
+    pub worker_niceness: u8,
 }
 
 impl Default for ClusterOptions {
@@ -53,6 +55,7 @@ impl Default for ClusterOptions {
             environment: Vec::new(),
             gateway_environment: Vec::new(),
             worker_environment: Vec::new(),
+            worker_niceness: 0,
         }
     }
 }
@@ -247,6 +250,7 @@ impl Cluster {
             certificate: self.certificate(),
             environment,
             arguments: vec!["--redis".to_owned(), redis],
+            niceness: if role == Role::Worker { self.options.worker_niceness } else { 0 },
         });
         Member { service, proxy }
     }

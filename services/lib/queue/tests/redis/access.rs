@@ -6,7 +6,7 @@ use bytes::Bytes;
 use domain::JobId;
 use link::LinkOptions;
 use testkit::{Product, RedisOptions as ServerOptions, RedisServer};
-use visavis_queue::{Attempt, Engine, Member, QueueError, Rate, RedisEngine, RedisOptions};
+use visavis_queue::{Abandoned, Attempt, Engine, Member, QueueError, Rate, RedisEngine, RedisOptions};
 
 use crate::kit::{LANE, LONG, engine, engine_with, put, take_one};
 
@@ -50,7 +50,8 @@ async fn everything(e: &RedisEngine) -> Result<(), QueueError> {
     replies.next().await?;
     e.ack(LANE, &fourth.receipt).await?;
     take_one(e, "one").await;
-    e.reclaim(LANE, "two", Duration::ZERO, 9).await?;
+    e.reclaim(LANE, "two", Abandoned::silent(Duration::ZERO), 9).await?;
+    e.holders(LANE).await?;
     e.leave(LANE, "one").await?;
     e.depth(LANE).await?;
     let job = JobId::generate();
