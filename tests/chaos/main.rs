@@ -10,7 +10,11 @@
 
 #[path = "../events.rs"]
 mod events;
+mod failover;
+mod fairness;
 mod gateway_killed;
+#[path = "../inside.rs"]
+mod inside;
 mod kill;
 mod load;
 #[path = "../models.rs"]

@@ -9,10 +9,15 @@
 
 mod bulk;
 mod consistency;
+mod dead_letters;
 #[path = "../events.rs"]
 mod events;
+#[path = "../inside.rs"]
+mod inside;
 mod proxy;
 mod rolling;
+mod round_trips;
+mod slow;
 
 use serde_json::Value;
 use tokio::sync::Mutex;

@@ -14,6 +14,7 @@ mod models_command;
 mod output;
 mod progress;
 mod queue_command;
+mod records;
 mod roles;
 mod sample;
 mod settings;

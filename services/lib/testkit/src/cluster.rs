@@ -12,8 +12,8 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    Client, FaultProxy, Http, Nginx, NginxOptions, RedisOptions, RedisServer, Role, Service, ServiceOptions, plain,
-    servers::free_port,
+    Client, FaultProxy, Http, Nginx, NginxOptions, RedisOptions, RedisServer, Role, Sentinels, Service, ServiceOptions,
+    plain, servers::free_port,
 };
 
 /// The key that every gateway is started with.
@@ -34,6 +34,8 @@ pub struct ClusterOptions {
     pub redis: RedisOptions,
     /// Whether every process reaches Redis through a proxy of its own.
     pub proxied: bool,
+    /// Whether sentinels watch the Redis and a replica of it, and every process asks them where the primary is.
+    pub sentinels: bool,
     /// Settings of every process.
     pub environment: Vec<(String, String)>,
     /// Further settings of the gateways.
@@ -52,6 +54,7 @@ impl Default for ClusterOptions {
             nginx: true,
             redis: RedisOptions::default(),
             proxied: false,
+            sentinels: false,
             environment: Vec::new(),
             gateway_environment: Vec::new(),
             worker_environment: Vec::new(),
@@ -62,6 +65,8 @@ impl Default for ClusterOptions {
 
 /// Longest time from a worker's readiness until every gateway knows of it.
 const WORKERS_LIMIT: Duration = Duration::from_secs(20);
+/// Sentinels give a Redis up that says nothing for so long.
+const GIVEN_UP: Duration = Duration::from_secs(1);
 /// Lines of each process's output that a failed test shows.
 const SHOWN: usize = 25;
 
@@ -72,9 +77,17 @@ pub struct Cluster {
     nginx: Option<Nginx>,
     gateways: Vec<Member>,
     workers: Vec<Member>,
+    watch: Option<Watch>,
     redis: RedisServer,
     folder: TempDir,
     options: ClusterOptions,
+}
+
+/// What is beside a Redis that may be replaced.
+#[derive(Debug)]
+struct Watch {
+    sentinels: Sentinels,
+    _replica: RedisServer,
 }
 
 #[derive(Debug)]
@@ -90,8 +103,13 @@ impl Cluster {
         let folder = tempfile::Builder::new().prefix("visavis-cluster-").tempdir().expect("a folder");
         std::fs::write(folder.path().join("admin.key"), format!("{ADMIN_KEY}\n")).expect("the key is written");
         let redis = RedisServer::start_with(options.redis.clone());
-        let mut cluster =
-            Self { nginx: None, gateways: Vec::new(), workers: Vec::new(), redis, folder, options: options.clone() };
+        let watch = options.sentinels.then(|| {
+            let of = ["--replicaof", "127.0.0.1", &redis.port().to_string()].map(str::to_owned);
+            let replica = RedisServer::start_with(RedisOptions { arguments: of.to_vec(), ..options.redis.clone() });
+            Watch { sentinels: Sentinels::over(&redis, GIVEN_UP), _replica: replica }
+        });
+        let (gateways, workers) = (Vec::new(), Vec::new());
+        let mut cluster = Self { nginx: None, gateways, workers, watch, redis, folder, options: options.clone() };
         for i in 0..options.gateways {
             let gateway = cluster.spawn(Role::Gateway, i);
             cluster.gateways.push(gateway);
@@ -229,7 +247,11 @@ impl Cluster {
 
     fn spawn(&self, role: Role, i: usize) -> Member {
         let proxy = self.options.proxied.then(|| FaultProxy::start(self.redis.address()));
-        let redis = proxy.as_ref().map_or_else(|| self.redis.url(), |p| self.redis.url_through(p.address()));
+        let redis = match (&proxy, &self.watch) {
+            (Some(proxy), _) => self.redis.url_through(proxy.address()),
+            (None, Some(watch)) => watch.sentinels.url(),
+            (None, None) => self.redis.url(),
+        };
         let mut environment = self.options.environment.clone();
         let mut set = |name: &str, path: PathBuf| environment.push((name.to_owned(), path.display().to_string()));
         if role == Role::Gateway {

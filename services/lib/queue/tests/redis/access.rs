@@ -115,3 +115,14 @@ async fn encryption_trusts_the_given_authority_alone() {
     let error = link::Link::new(no_file).expect_err("refused before any connection");
     assert!(error.to_string().contains("ca.pem"), "{error}");
 }
+
+#[tokio::test]
+async fn a_server_that_asks_for_certificates_lets_in_who_has_one() {
+    let options = ServerOptions { tls: true, client_certificates: true, product: Product::Redis, ..Default::default() };
+    let Some(server) = RedisServer::redis_or_skip(options) else { return };
+    let without = LinkOptions { tls_ca: Some(server.ca()), ..LinkOptions::new(server.url()) };
+    let with = LinkOptions { tls_identity: Some(server.client_identity()), ..without.clone() };
+    everything(&engine_with(with, RedisOptions::default())).await.unwrap();
+    let outcome = engine_with(without, RedisOptions::default()).check().await;
+    assert!(matches!(&outcome, Err(QueueError::Unavailable(_))), "{outcome:?}");
+}
