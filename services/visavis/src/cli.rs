@@ -1,5 +1,6 @@
 //! The command line. Flags that set configuration keys become settings of the topmost layer.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
@@ -7,6 +8,10 @@ use runtime::Setting;
 
 use crate::queue_command::LaneName;
 use crate::settings::Flags;
+
+mod bench;
+
+pub use bench::{BenchCommand, OutputArgs, PipelineArgs, ServeArgs};
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
 #[derive(Debug, Parser)]
@@ -41,6 +46,11 @@ pub enum Command {
     Eval {
         #[command(subcommand)]
         command: EvalCommand,
+    },
+    /// Measure speed, each figure beside its bound
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
     },
     /// Print the OpenAPI document as JSON
     Openapi,
@@ -274,6 +284,23 @@ impl ModelArgs {
         flags.switch("--accept-licence", "models.accept_licence", self.accept_licence);
         flags.switch("--offline", "models.offline", self.offline);
         flags
+    }
+}
+
+impl ModelArgs {
+    /// The same flags for another process of this program.
+    pub fn as_arguments(&self) -> Vec<OsString> {
+        let values = [
+            ("--config", self.config.as_deref().map(Path::as_os_str)),
+            ("--detector", self.detector.as_deref().map(OsStr::new)),
+            ("--embedder", self.embedder.as_deref().map(OsStr::new)),
+            ("--manifest-dir", self.manifest_dir.as_deref().map(Path::as_os_str)),
+            ("--cache-dir", self.cache_dir.as_deref().map(Path::as_os_str)),
+        ];
+        let switches = [("--accept-licence", self.accept_licence), ("--offline", self.offline)];
+        let given = values.iter().filter_map(|(flag, value)| Some([OsStr::new(flag), (*value)?])).flatten();
+        let on = switches.iter().filter(|(_, on)| *on).map(|(flag, _)| OsStr::new(*flag));
+        given.chain(on).map(OsStr::to_os_string).collect()
     }
 }
 

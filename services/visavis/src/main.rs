@@ -3,6 +3,7 @@
 
 mod artefacts;
 mod banner;
+mod bench;
 mod cli;
 mod config_command;
 mod data_dir;
@@ -74,6 +75,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Eval { command: EvalCommand::Verification(args) } => {
             eval::verification(settings::load(&args.models.settings())?.config, args).await
         }
+        Command::Bench { command } => bench::run(settings::load(&command.settings())?.config, command).await,
         Command::Openapi => {
             output::text(&gateway::openapi_json());
             Ok(())

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use domain::{CollectionId, TenantId};
 use models::{Artefact, Cache, Pip, Progress, WheelSource, WheelTags, fetch};
-
+use runtime::config::ModelsSection;
 use store::{Collections, Store};
 
+use crate::artefacts::{self, Shelf};
 use crate::data_dir::DataDir;
+use crate::failure::Failure;
 
 const PHOTO_SHA256: &str = "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5";
 const WHEEL_SHA256: &str = "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af";
@@ -29,6 +31,17 @@ pub fn photo(data: &DataDir, cache: &Cache, may_fetch: bool, progress: &dyn Prog
     let cached = cache.find(&artefact).ok().flatten()?;
     fs::copy(cached, &path).ok()?;
     Some(path)
+}
+
+/// The picture in the cache, fetched where it may be: for tools that need any photo.
+///
+/// # Errors
+/// When there is none and it cannot be fetched.
+pub fn cached(section: &ModelsSection) -> Result<PathBuf, Failure> {
+    let shelf = Shelf::open(section)?;
+    let artefact = artefact().ok_or_else(|| Failure::Other("there is no sample photo for this build".into()))?;
+    artefacts::bring(&shelf.cache, std::slice::from_ref(&artefact), section.offline)?;
+    Ok(shelf.cache.path_of(&artefact))
 }
 
 /// The first of `demo`, `demo-2`, `demo-3`, … that no collection has yet, so that the printed lines work at every

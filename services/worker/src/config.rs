@@ -21,12 +21,14 @@ pub struct WorkerConfig {
     pub bulk_jobs: usize,
     /// What computes.
     pub provider: Provider,
-    /// Threads within one operator of a session; 0 for one per core.
+    /// Threads of one model run; 0 for the number that is measured at start to be best, on a GPU for one per core.
     pub session_threads: usize,
-    /// Threads for decoding and aligning; 0 for one per core.
+    /// Pictures in work at a time on processors; 0 for as many as models run at a time.
     pub cpu_threads: usize,
-    /// Side of the detector's square canvas in pixels, a multiple of 32.
+    /// Longest side of the detector's canvas in pixels, a multiple of 32.
     pub detector_canvas: u32,
+    /// Most tiles in which a large picture is looked at where nothing was found in it; 0 for none.
+    pub detect_tiles: usize,
     /// Largest batch of the detector; on a CPU a batch costs more per picture than singles.
     pub detect_batch: usize,
     /// Largest batch of the embedder.
@@ -62,6 +64,7 @@ impl Default for WorkerConfig {
             session_threads: 0,
             cpu_threads: 0,
             detector_canvas: 640,
+            detect_tiles: 32,
             detect_batch: 1,
             embed_batch: 8,
             batch_delay: Duration::from_millis(2),
@@ -91,6 +94,6 @@ impl WorkerConfig {
 }
 
 /// Cores this process may use.
-fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

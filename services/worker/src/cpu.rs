@@ -10,13 +10,21 @@ use tokio::sync::Semaphore;
 #[derive(Clone, Debug)]
 pub struct CpuPool {
     permits: Arc<Semaphore>,
+    size: usize,
 }
 
 impl CpuPool {
     /// At most `threads` pieces of work at a time (at least one).
     #[must_use]
     pub fn new(threads: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(threads.max(1))) }
+        let size = threads.max(1);
+        Self { permits: Arc::new(Semaphore::new(size)), size }
+    }
+
+    /// Pieces of work at a time.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.size
     }
 
     /// Runs `work` on a blocking thread.

@@ -8,6 +8,7 @@ mod consume;
 mod cpu;
 mod drain;
 mod jobs;
+mod layout;
 mod load;
 mod metrics;
 mod pipeline;

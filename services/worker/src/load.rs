@@ -4,16 +4,20 @@
 use std::{str::FromStr, sync::Arc};
 
 use domain::ErrorCode;
-use inference::{Expected, InferenceError, OnnxRuntime, OrtEngine, SessionHandle, SessionOptions, buckets_up_to};
+use inference::{
+    Engine, EnginePool, Expected, InferenceError, OnnxRuntime, OrtEngine, Provider, SessionHandle, SessionOptions,
+    buckets_up_to,
+};
 use models::{Input, Manifest, Model, ModelError, ModelSet};
 use queue::QueueError;
 use store::StoreError;
-use vision::{Alignment, ChannelOrder, DetectorHead, DetectorParams, Normalisation};
+use vision::{Alignment, Canvas, ChannelOrder, DetectorHead, DetectorParams, Normalisation, Views};
 
 use crate::{
     batcher::{Observer, Policy},
-    config::WorkerConfig,
+    config::{WorkerConfig, cores},
     cpu::CpuPool,
+    layout::Layout,
     metrics::Metrics,
     pipeline::Pipeline,
     stages::{
@@ -23,6 +27,9 @@ use crate::{
         embed::Embedder,
     },
 };
+
+/// Shortest longer side of a detector's canvas on processors: smaller pictures are enlarged to it.
+const LEAST_CANVAS: u32 = 320;
 
 /// Why a worker could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +70,7 @@ impl WorkerError {
     }
 }
 
-/// Loads and warms both models and wires the stages. Runs on a blocking thread: sessions take a second or two.
+/// Loads and warms both models and wires the stages. Works on a blocking thread: it takes a second or two.
 ///
 /// # Errors
 /// [`WorkerError`].
@@ -73,64 +80,113 @@ pub async fn pipeline(
     runtime: OnnxRuntime,
     metrics: Option<&Metrics>,
 ) -> Result<Pipeline, WorkerError> {
-    let (settings, set) = (config.clone(), models);
-    let loading = tokio::task::spawn_blocking(move || {
-        let reads = reads(&set.detector.manifest, settings.detector_canvas)?;
-        let canvas = settings.detector_canvas as usize;
-        let detector = session(&settings, &runtime, &set.detector, [3, canvas, canvas], settings.detect_batch)?;
-        let alignment = alignment(&set.embedder.manifest)?;
-        let side = alignment.side() as usize;
-        let embedder = session(&settings, &runtime, &set.embedder, [3, side, side], settings.embed_batch)?;
-        let normalisation = normalisation(&set.embedder.manifest.input);
-        Ok::<_, WorkerError>((reads, detector, alignment, embedder, normalisation, set.contract()))
-    });
-    let loaded = loading.await.map_err(|_| WorkerError::Interrupted)??;
-    let (reads, detector, alignment, embedder, normalisation, contract) = loaded;
-    let cpu = CpuPool::new(config.cpu_threads());
-    let batching = |session: &SessionHandle| Batching {
-        policy: Policy::new(session.max_batch(), config.batch_delay, buckets_up_to(session.max_batch())),
-        observer: metrics.map(|m| Arc::new(m.clone()) as Arc<dyn Observer>),
-    };
-    let decoder = Decoder::new(config.limits, config.max_pixels_in_flight, cpu.clone());
+    let observer = metrics.map(|m| Arc::new(m.clone()) as Arc<dyn Observer>);
+    let on_cores = config.provider == Provider::Cpu;
+    let loading = Loading { config: config.clone(), models, runtime };
+    let reads = reads(&loading.models.detector.manifest, config)?;
+    let alignment = alignment(&loading.models.embedder.manifest)?;
+    let normalisation = normalisation(&loading.models.embedder.manifest.input);
+    let contract = loading.models.contract();
+    let decoder = Decoder::new(config.limits, config.max_pixels_in_flight);
     #[cfg(debug_assertions)]
     let decoder = decoder.crash_on(config.crash_on.as_deref());
-    let (detecting, embedding) = (batching(&detector), batching(&embedder));
-    Ok(Pipeline {
-        decoder,
-        detector: Detector::new(detector, reads, detecting, cpu.clone()),
-        embedder: Embedder::new(embedder, normalisation, contract, alignment.side(), embedding),
-        alignment,
-        cpu,
-    })
+    let side = alignment.side();
+    let (detector, embedder, cpu) = if on_cores {
+        let (layout, detecting, embedding) = blocking(move || loading.pools(side as usize)).await?;
+        // As many pictures in work as there are engines: one more would only take the others' cores.
+        let cpu = CpuPool::new(if config.cpu_threads == 0 { layout.engines } else { config.cpu_threads });
+        let detector = Detector::on_cores(detecting, reads, observer.clone(), cpu.clone());
+        (detector, Embedder::on_cores(embedding, normalisation, contract, observer, cpu.clone()), cpu)
+    } else {
+        let (detecting, embedding) = blocking(move || loading.sessions(side as usize)).await?;
+        let cpu = CpuPool::new(config.cpu_threads());
+        let batching = |session: &SessionHandle| Batching {
+            policy: Policy::new(session.max_batch(), config.batch_delay, buckets_up_to(session.max_batch())),
+            observer: observer.clone(),
+        };
+        let (detects, embeds) = (batching(&detecting), batching(&embedding));
+        let detector = Detector::batched(detecting, reads, config.detector_canvas, detects, cpu.clone());
+        (detector, Embedder::batched(embedding, normalisation, contract, side, embeds), cpu)
+    };
+    Ok(Pipeline { decoder, detector, embedder, alignment, cpu })
 }
 
-/// One warm session.
-fn session(
-    config: &WorkerConfig,
-    runtime: &OnnxRuntime,
-    model: &Model,
-    item_shape: [usize; 3],
-    max_batch: usize,
-) -> Result<SessionHandle, WorkerError> {
-    let options = SessionOptions {
-        provider: config.provider,
-        threads: config.session_threads(),
-        max_batch: max_batch.max(1),
-        ..SessionOptions::default()
-    };
-    let expected = Expected {
-        model: model.manifest.name.clone(),
-        item_shape: item_shape.to_vec(),
-        outputs: model.manifest.output_names(),
-        output_dim: model.manifest.embedder().map(|e| e.dim),
-    };
-    let engine = OrtEngine::load(runtime, &model.onnx, &options, &expected)?;
-    let session = SessionHandle::spawn(&model.manifest.name, engine)?;
-    session.warm_up(&item_shape)?;
-    Ok(session)
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, WorkerError> + Send + 'static,
+) -> Result<T, WorkerError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| WorkerError::Interrupted)?
 }
 
-fn reads(manifest: &Manifest, canvas: u32) -> Result<Reads, WorkerError> {
+/// What engines are made of.
+struct Loading {
+    config: WorkerConfig,
+    models: ModelSet,
+    runtime: OnnxRuntime,
+}
+
+impl Loading {
+    /// Engines of both models for processors, warm, in the configured layout or the one that is measured to be best.
+    fn pools(&self, side: usize) -> Result<(Layout, EnginePool, EnginePool), WorkerError> {
+        let canvas = self.config.detector_canvas as usize;
+        let (crop, picture) = ([1, 3, side, side], [1, 3, canvas, canvas]);
+        let embedder = |threads| self.engine(&self.models.embedder, &crop[1..], (threads, 1));
+        let cores = cores();
+        let (layout, embedders) = match self.config.session_threads {
+            0 => Layout::measured(cores, &crop, embedder)?,
+            threads => {
+                let layout = Layout::with_threads(threads, cores);
+                (layout, layout.load(&embedder)?)
+            }
+        };
+        tracing::info!(engines = layout.engines, threads = layout.threads, "runs of a model, and threads of each");
+        let detectors = layout.load(&|threads| self.engine(&self.models.detector, &picture[1..], (threads, 1)))?;
+        let pool = |model: &Model, engines: Vec<OrtEngine>, shape: &[usize]| {
+            let engines = engines.into_iter().map(|e| Box::new(e) as Box<dyn Engine>).collect();
+            let pool = EnginePool::new(&model.manifest.name, engines).ok_or(WorkerError::Interrupted)?;
+            pool.warm_up(shape)?;
+            Ok::<_, WorkerError>(pool)
+        };
+        let detecting = pool(&self.models.detector, detectors, &picture)?;
+        Ok((layout, detecting, pool(&self.models.embedder, embedders, &crop)?))
+    }
+
+    /// A warm session of each model, for a GPU.
+    fn sessions(&self, side: usize) -> Result<(SessionHandle, SessionHandle), WorkerError> {
+        let canvas = self.config.detector_canvas as usize;
+        let session = |model: &Model, item: [usize; 3], batch: usize| {
+            let engine = self.engine(model, &item, (self.config.session_threads(), batch))?;
+            let session = SessionHandle::spawn(&model.manifest.name, engine)?;
+            session.warm_up(&item)?;
+            Ok::<_, WorkerError>(session)
+        };
+        let detector = session(&self.models.detector, [3, canvas, canvas], self.config.detect_batch)?;
+        Ok((detector, session(&self.models.embedder, [3, side, side], self.config.embed_batch)?))
+    }
+
+    /// One engine with so many threads, for batches up to a size.
+    fn engine(
+        &self,
+        model: &Model,
+        item_shape: &[usize],
+        (threads, max_batch): (usize, usize),
+    ) -> Result<OrtEngine, InferenceError> {
+        let options = SessionOptions {
+            provider: self.config.provider,
+            threads,
+            max_batch: max_batch.max(1),
+            ..SessionOptions::default()
+        };
+        let expected = Expected {
+            model: model.manifest.name.clone(),
+            item_shape: item_shape.to_vec(),
+            outputs: model.manifest.output_names(),
+            output_dim: model.manifest.embedder().map(|e| e.dim),
+        };
+        OrtEngine::load(&self.runtime, &model.onnx, &options, &expected)
+    }
+}
+
+fn reads(manifest: &Manifest, config: &WorkerConfig) -> Result<Reads, WorkerError> {
     let detector = manifest.detector().ok_or_else(|| unfit(manifest, "it is no detector"))?;
     let head = DetectorHead::from_str(detector.head.as_str()).map_err(|e| unfit(manifest, &e.to_string()))?;
     let params = DetectorParams {
@@ -138,7 +194,13 @@ fn reads(manifest: &Manifest, canvas: u32) -> Result<Reads, WorkerError> {
         iou_threshold: detector.nms_threshold,
         ..head.default_params()
     };
-    Ok(Reads { normalisation: normalisation(&manifest.input), head, params, canvas })
+    let side = config.detector_canvas;
+    let canvas = match config.provider {
+        Provider::Cpu => Canvas::Fitting { least: LEAST_CANVAS.min(side), most: side },
+        Provider::Cuda | Provider::Fake => Canvas::Square(side),
+    };
+    let views = Views { canvas, tiles: config.detect_tiles };
+    Ok(Reads { normalisation: normalisation(&manifest.input), head, params, views })
 }
 
 fn alignment(manifest: &Manifest) -> Result<Alignment, WorkerError> {

@@ -5,15 +5,16 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use domain::{ContractId, Face, Problem, Template};
-use vision::{Alignment, Rgb8};
+use vision::{Alignment, Detection, Rgb8};
 
 use crate::{
     cpu::CpuPool,
     stages::{
         align::{self, AlignedFace},
-        decode::Decoder,
+        decode::{Decoder, Picture},
         detect::Detector,
         embed::Embedder,
+        in_time,
     },
     timings::{Stage, Timings},
 };
@@ -75,27 +76,55 @@ impl Pipeline {
         self.embedder.contract()
     }
 
+    /// Model runs at a time, where they run on processors.
+    #[must_use]
+    pub fn engines(&self) -> Option<usize> {
+        self.detector.is_on_cores().then(|| self.cpu.size())
+    }
+
+    /// Runs the models as a picture of this (width, height) with one face would, and does nothing else, on this
+    /// thread: the bound of everything around them. For processors.
+    ///
+    /// # Errors
+    /// `inference_failed`.
+    pub fn models_alone(&self, size: (u32, u32)) -> Result<(), Problem> {
+        self.detector.alone(size)?;
+        self.embedder.alone(self.alignment.side())
+    }
+
     /// Faces of one image, at most `max_faces` of them (0 for all).
     ///
     /// # Errors
     /// The image's own problem, `inference_failed`, `overloaded` or `deadline_exceeded`.
     pub async fn detect(&self, image: Bytes, max_faces: usize, context: &Context) -> Result<Found, Problem> {
+        let admitted = self.decoder.admit(image, context.deadline).await?;
+        let (stages, timings, deadline) = (self.clone(), Arc::clone(&context.timings), context.deadline);
+        if self.detector.is_on_cores() {
+            // One thread from bytes to crops: the pixels stay in its caches, and nobody waits in between.
+            let all = move || {
+                let picture = timings.time(Stage::Decode, || admitted.decode())?;
+                in_time(deadline)?;
+                let found = timings.time(Stage::Detect, || stages.detector.find(&picture.pixels, deadline))?;
+                Ok(stages.aligned(&picture, found, max_faces, &timings))
+            };
+            return self.cpu.run(all).await?;
+        }
+        let decoded = {
+            let timings = Arc::clone(&timings);
+            self.cpu.run(move || timings.time(Stage::Decode, || admitted.decode())).await??
+        };
         let start = Instant::now();
-        let picture = self.decoder.decode(image, context.deadline).await?;
-        context.timings.since(Stage::Decode, start);
+        let (picture, found) = self.detector.detect(decoded, deadline).await?;
+        timings.since(Stage::Detect, start);
+        self.cpu.run(move || stages.aligned(&picture, found, max_faces, &timings)).await
+    }
 
-        let start = Instant::now();
-        let (width, height) = (picture.pixels.width(), picture.pixels.height());
-        let (picture, mut found) = self.detector.detect(picture, context.deadline).await?;
-        context.timings.since(Stage::Detect, start);
-
-        let start = Instant::now();
+    fn aligned(&self, picture: &Picture, mut found: Vec<Detection>, max_faces: usize, timings: &Timings) -> Found {
         if max_faces > 0 {
             found.truncate(max_faces);
         }
-        let faces = align::align(&self.cpu, picture, found, self.alignment).await?;
-        context.timings.since(Stage::Align, start);
-        Ok(Found { width, height, faces })
+        let faces = timings.time(Stage::Align, || align::align(&picture.pixels, &found, self.alignment));
+        Found { width: picture.pixels.width(), height: picture.pixels.height(), faces }
     }
 
     /// A template for each crop, in order.

@@ -52,12 +52,22 @@ impl ModelRun {
             Ok(batch) => self.session.run(batch).await,
             Err(e) => Err(e),
         };
-        let outputs = outcome.map_err(|e| Problem::new(e.code(), e.to_string()))?;
+        let outputs = outcome.map_err(|e| problem(e.code(), e))?;
         if let Some(observer) = &self.observer {
             observer.ran(self.model, outputs.elapsed);
         }
         Ok(outputs)
     }
+}
+
+/// A library's error as what a caller is told.
+pub(crate) fn problem(code: ErrorCode, error: impl std::fmt::Display) -> Problem {
+    Problem::new(code, error.to_string())
+}
+
+/// What the caller's own thread cannot do.
+pub(crate) fn takes_batches() -> Problem {
+    Problem::new(ErrorCode::Internal, "this model takes batches of its own accord")
 }
 
 /// `deadline_exceeded` once the deadline has passed; asked between stages, so that no stage starts in vain.

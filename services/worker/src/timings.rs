@@ -55,6 +55,14 @@ impl Timings {
         self.add(stage, start.elapsed());
     }
 
+    /// Adds what `work` takes to a stage.
+    pub fn time<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let done = work();
+        self.since(stage, start);
+        done
+    }
+
     /// The stages that took any time, as the reply carries them.
     #[must_use]
     pub fn to_wire(&self) -> Vec<StageTiming> {

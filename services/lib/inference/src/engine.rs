@@ -1,17 +1,34 @@
 //! The trait between the worker and whatever computes: a batch in, named tensors out.
 //! Implemented by the ONNX Runtime engine and by a fake one for tests.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use crate::{InferenceError, Outputs, Tensor};
+use crate::{InferenceError, OutputRef, Outputs, Tensor, TensorRef};
 
-/// One loaded model. Owned by one thread; see [`crate::SessionHandle`].
+/// One loaded model. Used by one thread at a time; see [`crate::EnginePool`] and [`crate::SessionHandle`].
 pub trait Engine: Send {
-    /// Runs a batch of 1 to [`Self::max_batch`] items.
+    /// Runs a batch of 1 to [`Self::max_batch`] items and shows `read` the outputs where they lie in the engine's
+    /// memory, in the graph's order; nothing is copied. Gives the time in the engine.
     ///
     /// # Errors
-    /// [`InferenceError::Shape`] for a batch that does not fit the signature, [`InferenceError::Run`] otherwise.
-    fn run(&mut self, batch: Tensor) -> Result<Outputs, InferenceError>;
+    /// [`InferenceError::Shape`] for a batch that does not fit the signature, [`InferenceError::Run`] otherwise;
+    /// `read` is not called then.
+    fn infer(
+        &mut self,
+        batch: TensorRef<'_>,
+        read: &mut dyn FnMut(&[OutputRef<'_>]),
+    ) -> Result<Duration, InferenceError>;
+
+    /// [`Self::infer`] with outputs of their own.
+    ///
+    /// # Errors
+    /// As [`Self::infer`].
+    fn run(&mut self, batch: &Tensor) -> Result<Outputs, InferenceError> {
+        let mut copied = Ok(Vec::new());
+        let elapsed =
+            self.infer(batch.view(), &mut |outputs| copied = outputs.iter().map(OutputRef::to_owned).collect())?;
+        Ok(Outputs::new(copied?, elapsed))
+    }
 
     /// What goes in and what comes out.
     fn signature(&self) -> &Signature;

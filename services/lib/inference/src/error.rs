@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use domain::ErrorCode;
+use domain::{ErrorCode, Problem};
 
 /// Why a model could not be loaded or run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,5 +69,11 @@ impl InferenceError {
             | Self::ManifestMismatch { .. }
             | Self::SessionEnded(_) => ErrorCode::ModelNotReady,
         }
+    }
+}
+
+impl From<InferenceError> for Problem {
+    fn from(error: InferenceError) -> Self {
+        Self::new(error.code(), error.to_string())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Engine, InferenceError, Outputs, Provider, Signature, Tensor, TensorSpec};
+use crate::{Engine, InferenceError, OutputRef, Provider, Signature, Tensor, TensorRef, TensorSpec};
 
 type Compute = Box<dyn FnMut(&[f32]) -> Result<Vec<Vec<f32>>, InferenceError> + Send>;
 
@@ -44,7 +44,12 @@ impl FakeEngine {
 }
 
 impl Engine for FakeEngine {
-    fn run(&mut self, batch: Tensor) -> Result<Outputs, InferenceError> {
+    fn infer(
+        &mut self,
+        batch: TensorRef<'_>,
+        read: &mut dyn FnMut(&[OutputRef<'_>]),
+    ) -> Result<Duration, InferenceError> {
+        let batch = Tensor::new(batch.shape, batch.data.to_vec())?;
         if !self.signature.input.fits(batch.shape()) || batch.batch() > self.max_batch {
             return Err(InferenceError::Shape(format!("has shape {:?}, which does not fit", batch.shape())));
         }
@@ -55,12 +60,14 @@ impl Engine for FakeEngine {
                 all.extend(one);
             }
         }
-        let named = self.signature.outputs.iter().zip(data).map(|(spec, data)| {
-            let shape: Vec<usize> =
-                std::iter::once(n).chain(spec.dims.iter().skip(1).map(|d| d.unwrap_or(1))).collect();
-            Ok((Arc::from(spec.name.as_str()), Tensor::new(shape, data)?))
+        let named = self.signature.outputs.iter().map(|spec| {
+            let dims = spec.dims.iter().skip(1).map(|d| d.unwrap_or(1));
+            (Arc::from(spec.name.as_str()), std::iter::once(n).chain(dims).collect())
         });
-        Ok(Outputs::new(named.collect::<Result<_, InferenceError>>()?, Duration::ZERO))
+        let named: Vec<(Arc<str>, Vec<usize>)> = named.collect();
+        let views = named.iter().zip(&data).map(|((name, shape), data)| OutputRef { name, shape, data });
+        read(&views.collect::<Vec<_>>());
+        Ok(Duration::ZERO)
     }
 
     fn signature(&self) -> &Signature {

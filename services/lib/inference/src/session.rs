@@ -157,7 +157,7 @@ fn serve(mut engine: impl Engine, mut inbox: mpsc::Receiver<Job>, about: &About)
             continue;
         }
         let items = batch.batch() as u64;
-        let outcome = engine.run(batch);
+        let outcome = engine.run(&batch);
         if let Ok(outputs) = &outcome {
             about.runs.fetch_add(1, Relaxed);
             about.items.fetch_add(items, Relaxed);

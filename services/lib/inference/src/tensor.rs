@@ -62,6 +62,12 @@ impl Tensor {
         self.data
     }
 
+    /// The tensor, borrowed.
+    #[must_use]
+    pub fn view(&self) -> TensorRef<'_> {
+        TensorRef { shape: &self.shape, data: &self.data }
+    }
+
     /// The same batch with zeros behind it up to `n` items, or its first `n` items.
     #[must_use]
     pub(crate) fn resized(mut self, n: usize) -> Self {
@@ -69,6 +75,37 @@ impl Tensor {
         self.data.resize(n * len, 0.0);
         self.shape[0] = n;
         self
+    }
+}
+
+/// A borrowed batch; not checked before an engine is given it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorRef<'a> {
+    /// Sizes of the axes, the batch first.
+    pub shape: &'a [usize],
+    /// Elements, row-major.
+    pub data: &'a [f32],
+}
+
+/// A named output, in the engine's memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OutputRef<'a> {
+    /// Name in the graph.
+    pub name: &'a Arc<str>,
+    /// Sizes of the axes, the batch first.
+    pub shape: &'a [usize],
+    /// Elements, row-major.
+    pub data: &'a [f32],
+}
+
+impl OutputRef<'_> {
+    /// A copy of the output.
+    ///
+    /// # Errors
+    /// [`InferenceError::Run`] for an output with nothing in it.
+    pub fn to_owned(&self) -> Result<(Arc<str>, Tensor), InferenceError> {
+        let tensor = Tensor::new(self.shape, self.data.to_vec()).map_err(|e| InferenceError::Run(e.to_string()))?;
+        Ok((Arc::clone(self.name), tensor))
     }
 }
 

@@ -90,6 +90,9 @@ pub enum TensorError {
         /// Values there.
         actual: usize,
     },
+    /// A region that is not in the picture, or not on the canvas.
+    #[error("a letterbox reaches past its picture or its canvas")]
+    Letterbox,
     /// Neither `rgb` nor `bgr`.
     #[error("unknown channel order `{0}`; use `rgb` or `bgr`")]
     UnknownOrder(String),

@@ -171,7 +171,7 @@ fn blur_and_darkness_lower_the_quality_of_a_real_photo() {
 /// Mean absolute difference of two pictures of one size, on a small canvas so that codec noise averages out.
 fn difference(a: &Rgb8, b: &Rgb8) -> f32 {
     assert_eq!((a.width(), a.height()), (b.width(), b.height()));
-    let small = |image: &Rgb8| letterbox(image, &Letterbox::fit(a.width(), a.height(), 256, 256));
+    let small = |image: &Rgb8| letterbox(image, &Letterbox::fit(a.width(), a.height(), 256, 256)).unwrap();
     let sum: u32 = small(a).data().iter().zip(small(b).data()).map(|(x, y)| u32::from(x.abs_diff(*y))).sum();
     sum as f32 / (256.0 * 256.0 * 3.0)
 }

@@ -1,4 +1,4 @@
-//! Decode: encoded bytes to an upright picture, on the CPU pool, with the pixels in flight bounded. Called by the
+//! Decode: encoded bytes to an upright picture, with the pixels in flight bounded. Called by the
 //! pipeline for every image of a job.
 
 use std::{sync::Arc, time::Instant};
@@ -6,9 +6,9 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use domain::{ErrorCode, Problem};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use vision::{DecodeError, Limits, Rgb8};
+use vision::{Limits, Rgb8};
 
-use crate::{cpu::CpuPool, stages::in_time};
+use super::{in_time, problem};
 
 /// Pixels per permit: a semaphore counts in u32, and finer steps would serve nobody.
 const PIXELS_PER_PERMIT: u64 = 4096;
@@ -19,7 +19,6 @@ pub struct Decoder {
     limits: Limits,
     budget: Arc<Semaphore>,
     permits: u32,
-    cpu: CpuPool,
     #[cfg(debug_assertions)]
     crash_on: Option<Arc<str>>,
 }
@@ -35,7 +34,7 @@ pub struct Picture {
 impl Decoder {
     /// A decoder that holds at most `max_pixels_in_flight`, and at least one picture of the largest size allowed.
     #[must_use]
-    pub fn new(limits: Limits, max_pixels_in_flight: u64, cpu: CpuPool) -> Self {
+    pub fn new(limits: Limits, max_pixels_in_flight: u64) -> Self {
         let pixels = max_pixels_in_flight.max(limits.max_pixels);
         let permits = u32::try_from(pixels.div_ceil(PIXELS_PER_PERMIT)).unwrap_or(u32::MAX >> 3);
         let budget = Arc::new(Semaphore::new(permits as usize));
@@ -43,7 +42,6 @@ impl Decoder {
             limits,
             budget,
             permits,
-            cpu,
             #[cfg(debug_assertions)]
             crash_on: None,
         }
@@ -56,11 +54,12 @@ impl Decoder {
         Self { crash_on: image.map(Into::into), ..self }
     }
 
-    /// Decodes one image. Limits are checked against its header before a pixel is decoded or memory set aside.
+    /// Sets pixels aside for one image, once there are enough. Its limits are checked against its header before any
+    /// memory is taken.
     ///
     /// # Errors
-    /// As [`vision::decode`]; `deadline_exceeded` when the budget was not free in time.
-    pub async fn decode(&self, bytes: Bytes, deadline: Instant) -> Result<Picture, Problem> {
+    /// As [`vision::probe`]; `deadline_exceeded` when the budget was not free in time.
+    pub async fn admit(&self, bytes: Bytes, deadline: Instant) -> Result<Admitted, Problem> {
         #[cfg(debug_assertions)]
         if let Some(fatal) = &self.crash_on {
             use sha2::Digest;
@@ -68,19 +67,31 @@ impl Decoder {
                 std::process::abort();
             }
         }
-        let info = vision::probe(&bytes, &self.limits).map_err(problem)?;
+        let info = vision::probe(&bytes, &self.limits).map_err(|e| problem(e.code(), e))?;
         let pixels = u64::from(info.width) * u64::from(info.height);
         let wanted = u32::try_from(pixels.div_ceil(PIXELS_PER_PERMIT)).unwrap_or(u32::MAX).clamp(1, self.permits);
         let held = Arc::clone(&self.budget).acquire_many_owned(wanted).await;
         let held = held.map_err(|_| Problem::new(ErrorCode::Internal, "the worker is shutting down"))?;
         in_time(deadline)?;
-        let limits = self.limits;
-        let pixels = self.cpu.run(move || vision::decode(&bytes, &limits)).await?.map_err(problem)?;
-        Ok(Picture { pixels, _held: held })
+        Ok(Admitted { bytes, limits: self.limits, held })
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
-fn problem(e: DecodeError) -> Problem {
-    Problem::new(e.code(), e.to_string())
+/// An image that may be decoded.
+#[derive(Debug)]
+pub struct Admitted {
+    bytes: Bytes,
+    limits: Limits,
+    held: OwnedSemaphorePermit,
+}
+
+impl Admitted {
+    /// Decodes on this thread.
+    ///
+    /// # Errors
+    /// As [`vision::decode`].
+    pub fn decode(self) -> Result<Picture, Problem> {
+        let pixels = vision::decode(&self.bytes, &self.limits).map_err(|e| problem(e.code(), e))?;
+        Ok(Picture { pixels, _held: self.held })
+    }
 }

@@ -1,15 +1,18 @@
 //! One ONNX Runtime session as an [`Engine`]. Made by the worker for each active model and moved to its thread.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ort::{
     ep::{CUDA, ExecutionProvider},
     session::{Session, builder::GraphOptimizationLevel, builder::SessionBuilder},
-    value::{Outlet, Tensor as OrtTensor, TensorElementType},
+    value::{Outlet, TensorElementType, TensorRef as OrtTensorRef},
 };
 
 use super::{Expected, OnnxRuntime, SessionOptions};
-use crate::{Engine, InferenceError, Outputs, Provider, Signature, Tensor, TensorSpec, bucket_for};
+use crate::{Engine, InferenceError, OutputRef, Provider, Signature, Tensor, TensorRef, TensorSpec, bucket_for};
 
 /// A model in an ONNX Runtime session.
 #[derive(Debug)]
@@ -43,44 +46,71 @@ impl OrtEngine {
         Ok(Self { session, signature, names, max_batch, provider: options.provider })
     }
 
-    fn execute(&mut self, batch: Tensor) -> Result<Vec<(Arc<str>, Tensor)>, String> {
-        let n = batch.batch();
-        let shape: Vec<i64> = batch.shape().iter().map(|&d| d as i64).collect();
-        let input = OrtTensor::from_array((shape, batch.into_data())).map_err(|e| e.to_string())?;
+    fn execute(&mut self, batch: TensorRef<'_>, read: &mut dyn FnMut(&[OutputRef<'_>])) -> Result<Duration, String> {
+        let n = batch.shape.first().copied().unwrap_or_default();
+        let shape: Vec<i64> = batch.shape.iter().map(|&d| d as i64).collect();
+        let input = OrtTensorRef::from_array_view((shape, batch.data)).map_err(|e| e.to_string())?;
+        let start = Instant::now();
         let outputs = self.session.run(ort::inputs![input]).map_err(|e| e.to_string())?;
-        let mut named = Vec::with_capacity(self.names.len());
-        for (name, value) in self.names.iter().zip(outputs.values()) {
+        let elapsed = start.elapsed();
+        let mut found: Vec<(Vec<usize>, &[f32])> = Vec::with_capacity(self.names.len());
+        let values: Vec<_> = outputs.values().collect();
+        for (name, value) in self.names.iter().zip(&values) {
             let (shape, data) = value.try_extract_tensor::<f32>().map_err(|e| e.to_string())?;
             let shape: Vec<usize> = shape.iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect();
             // A graph with a batch of its own would hand one person's result to another.
             if shape.first() != Some(&n) {
                 return Err(format!("output `{name}` has shape {shape:?} for a batch of {n}"));
             }
-            named.push((Arc::clone(name), Tensor::new(shape, data.to_vec()).map_err(|e| e.to_string())?));
+            found.push((shape, data));
         }
-        Ok(named)
+        let views = self.names.iter().zip(&found).map(|(name, (shape, data))| OutputRef { name, shape, data });
+        read(&views.collect::<Vec<_>>());
+        Ok(elapsed)
+    }
+
+    /// A batch with zeros behind it up to `to` items; the outputs of those are not shown.
+    fn padded(
+        &mut self,
+        batch: TensorRef<'_>,
+        to: usize,
+        read: &mut dyn FnMut(&[OutputRef<'_>]),
+    ) -> Result<Duration, InferenceError> {
+        let whole = Tensor::new(batch.shape, batch.data.to_vec())?;
+        let n = whole.batch();
+        self.execute(whole.resized(to).view(), &mut |outputs| {
+            let shapes: Vec<Vec<usize>> = outputs.iter().map(|o| [&[n], &o.shape[1..]].concat()).collect();
+            let cut = outputs.iter().zip(&shapes).map(|(o, shape)| OutputRef {
+                name: o.name,
+                shape,
+                data: &o.data[..o.data.len() / to * n],
+            });
+            read(&cut.collect::<Vec<_>>());
+        })
+        .map_err(InferenceError::Run)
     }
 }
 
 impl Engine for OrtEngine {
-    fn run(&mut self, batch: Tensor) -> Result<Outputs, InferenceError> {
-        let n = batch.batch();
+    fn infer(
+        &mut self,
+        batch: TensorRef<'_>,
+        read: &mut dyn FnMut(&[OutputRef<'_>]),
+    ) -> Result<Duration, InferenceError> {
+        let n = batch.shape.first().copied().unwrap_or_default();
         if n > self.max_batch {
             return Err(InferenceError::Shape(format!("holds {n} items where {} are the most", self.max_batch)));
         }
-        if !self.signature.input.fits(batch.shape()) {
-            let (shape, wanted) = (batch.shape(), &self.signature.input.dims);
+        if !self.signature.input.fits(batch.shape) {
+            let (shape, wanted) = (batch.shape, &self.signature.input.dims);
             return Err(InferenceError::Shape(format!("has shape {shape:?}, the model takes {wanted:?}")));
         }
         // On a GPU a new shape is tuned for at length: only warmed sizes run there. A CPU does not mind.
-        let pad = self.provider == Provider::Cuda && bucket_for(n) <= self.max_batch;
-        let batch = if pad { batch.resized(bucket_for(n)) } else { batch };
-        let start = Instant::now();
-        let mut named = self.execute(batch).map_err(InferenceError::Run)?;
-        if pad {
-            named = named.into_iter().map(|(name, t)| (name, t.resized(n))).collect();
+        let bucket = bucket_for(n);
+        if self.provider == Provider::Cuda && bucket != n && bucket <= self.max_batch {
+            return self.padded(batch, bucket, read);
         }
-        Ok(Outputs::new(named, start.elapsed()))
+        self.execute(batch, read).map_err(InferenceError::Run)
     }
 
     fn signature(&self) -> &Signature {

@@ -14,10 +14,10 @@ fn a_batch_of_eight_equals_eight_singles() {
     for (name, dim) in [("sface", 128), ("w600k_mbf", 512)] {
         let mut engine = engine(name);
         let batch = pictures(8, 112);
-        let together = engine.run(batch.clone()).unwrap();
+        let together = engine.run(&batch).unwrap();
         assert_eq!(together.first().unwrap().shape(), [8, dim]);
         for i in 0..8 {
-            let alone = engine.run(single(&batch, i)).unwrap();
+            let alone = engine.run(&single(&batch, i)).unwrap();
             let off = difference(alone.first().unwrap().data(), together.first().unwrap().item(i).unwrap());
             assert!(off < SAME, "{name} {i}: {off}");
         }
@@ -36,7 +36,7 @@ fn the_rewritten_graph_computes_what_the_shipped_file_does() {
         let mut served = engine(name);
         let batch = pictures(3, 112);
         for i in 0..3 {
-            let (a, b) = (shipped.run(single(&batch, i)).unwrap(), served.run(single(&batch, i)).unwrap());
+            let (a, b) = (shipped.run(&single(&batch, i)).unwrap(), served.run(&single(&batch, i)).unwrap());
             let off = difference(a.first().unwrap().data(), b.first().unwrap().data());
             assert!(off < SAME, "{name} {i}: {off}");
         }
@@ -49,7 +49,7 @@ fn red_and_blue_swapped_is_another_face_to_sface() {
     let rgb = pictures(1, 112);
     let planes: Vec<_> = rgb.data().chunks(112 * 112).collect();
     let bgr = Tensor::new(rgb.shape(), [planes[2], planes[1], planes[0]].concat()).unwrap();
-    let (a, b) = (engine.run(rgb).unwrap(), engine.run(bgr).unwrap());
+    let (a, b) = (engine.run(&rgb).unwrap(), engine.run(&bgr).unwrap());
     let alike = cosine(a.first().unwrap().data(), b.first().unwrap().data());
     assert!(alike < 0.98, "{alike}");
 }
@@ -59,9 +59,9 @@ fn batches_that_do_not_fit_are_errors_and_the_engine_goes_on() {
     let mut engine = engine("sface");
     for shape in [[1, 3, 112, 111], [1, 1, 112, 112], [33, 3, 112, 112]] {
         let batch = Tensor::new(shape, vec![0.0; shape.iter().product()]).unwrap();
-        assert!(matches!(engine.run(batch), Err(InferenceError::Shape(_))), "{shape:?}");
+        assert!(matches!(engine.run(&batch), Err(InferenceError::Shape(_))), "{shape:?}");
     }
-    assert!(engine.run(pictures(1, 112)).is_ok());
+    assert!(engine.run(&pictures(1, 112)).is_ok());
 }
 
 #[test]

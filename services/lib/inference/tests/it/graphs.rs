@@ -65,16 +65,16 @@ fn a_detector_head_that_forgot_its_batch_gets_one() {
     onnx::rewrite::for_serving(&mut served).unwrap();
     let mut engine = load(&served, &[3, 2, 2]).unwrap();
     let batch = pictures(2, 2);
-    let together = engine.run(batch.clone()).unwrap();
+    let together = engine.run(&batch).unwrap();
     assert_eq!(together.first().unwrap().shape(), [2, 4, 3]);
     for i in 0..2 {
-        let alone = engine.run(single(&batch, i)).unwrap();
+        let alone = engine.run(&single(&batch, i)).unwrap();
         assert_eq!(alone.first().unwrap().data(), together.first().unwrap().item(i).unwrap());
     }
     // As shipped, a run would mix the anchors of different pictures: that is noticed, not passed on.
     let mut shipped = load(&shipped, &[3, 2, 2]).unwrap();
     assert_eq!(shipped.max_batch(), 1);
-    assert!(matches!(shipped.run(single(&batch, 0)), Err(InferenceError::Run(_))));
+    assert!(matches!(shipped.run(&single(&batch, 0)), Err(InferenceError::Run(_))));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn prelu_per_channel_is_rewritten_and_one_slope_for_all_is_left_alone() {
             })
             .collect();
         for model in [&shipped, &served] {
-            let y = load(model, &[3, 2, 2]).unwrap().run(x.clone()).unwrap();
+            let y = load(model, &[3, 2, 2]).unwrap().run(&x).unwrap();
             let off = y.first().unwrap().data().iter().zip(&wanted).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
             assert!(off < 1e-3, "{off}");
         }
@@ -111,5 +111,5 @@ fn an_input_that_takes_no_pictures_is_refused() {
     let flat = graph(vec![node("Relu", &["x"], "y")], vec![], &[1, 12], &[1, 12]);
     assert!(matches!(load(&flat, &[3, 2, 2]), Err(InferenceError::ManifestMismatch { .. })));
     let t = Tensor::new([1, 12], vec![-1.0; 12]).unwrap();
-    assert_eq!(load(&flat, &[12]).unwrap().run(t).unwrap().first().unwrap().data(), [0.0; 12]);
+    assert_eq!(load(&flat, &[12]).unwrap().run(&t).unwrap().first().unwrap().data(), [0.0; 12]);
 }
