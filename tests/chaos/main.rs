@@ -10,7 +10,6 @@
 
 #[path = "../events.rs"]
 mod events;
-mod failover;
 mod fairness;
 mod gateway_killed;
 #[path = "../inside.rs"]

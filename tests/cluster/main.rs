@@ -12,6 +12,7 @@ mod consistency;
 mod dead_letters;
 #[path = "../events.rs"]
 mod events;
+mod failover;
 #[path = "../inside.rs"]
 mod inside;
 mod proxy;

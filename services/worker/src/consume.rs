@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domain::{ErrorCode, Problem, Timestamp};
+use domain::{ErrorCode, Lane, Problem, Timestamp};
 use futures::FutureExt;
 use queue::{Consumer, Delivery};
 use tokio::sync::Semaphore;
@@ -111,6 +111,7 @@ async fn in_turn<T>(desk: &Desk, alone: bool, work: impl Future<Output = T>) -> 
 /// One job from delivery to acknowledgement. A panic is that job's `internal`, nobody else's.
 async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
     let _in_flight = InFlight::enter(desk);
+    let _awaited = (delivery.lane() == Lane::Interactive).then(|| desk.precedence.awaited());
     let timings = Arc::new(Timings::new(desk.metrics.stage_seconds.clone()));
     timings.add(Stage::Queue, delivery.queued_for());
     let context = Context { deadline: deadline(&delivery), timings: Arc::clone(&timings) };

@@ -86,6 +86,7 @@ impl Worker {
             word,
             fence: Fence::default(),
             turn: tokio::sync::RwLock::default(),
+            precedence: jobs::Precedence::default(),
         };
         Ok(Self { desk: Arc::new(desk), queue: deps.queue })
     }

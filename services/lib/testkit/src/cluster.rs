@@ -104,8 +104,15 @@ impl Cluster {
         std::fs::write(folder.path().join("admin.key"), format!("{ADMIN_KEY}\n")).expect("the key is written");
         let redis = RedisServer::start_with(options.redis.clone());
         let watch = options.sentinels.then(|| {
+            // Without waiting whether others want the same copy.
+            drop(redis.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]));
             let of = ["--replicaof", "127.0.0.1", &redis.port().to_string()].map(str::to_owned);
             let replica = RedisServer::start_with(RedisOptions { arguments: of.to_vec(), ..options.redis.clone() });
+            let began = Instant::now();
+            while !replica.command(&["INFO", "replication"]).contains("master_link_status:up") {
+                assert!(began.elapsed() < WORKERS_LIMIT, "the replica has no copy");
+                thread::sleep(Duration::from_millis(20));
+            }
             Watch { sentinels: Sentinels::over(&redis, GIVEN_UP), _replica: replica }
         });
         let (gateways, workers) = (Vec::new(), Vec::new());
