@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use domain::{ApiKey, KeyId, Scope, TenantId, Timestamp};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use store::ApiKeys;
 use testkit::{Client, Cluster, ClusterOptions, Http, Nginx, NginxOptions, Person, Picture, encoded};
 
 use crate::{
@@ -23,6 +26,23 @@ const CROWD: u16 = 6;
 fn request(client: &Client, photo: &bytes::Bytes, deadline: Option<Duration>) -> reqwest::RequestBuilder {
     let request = client.request("POST", "/v1/embeddings").header("content-type", "image/png").body(photo.clone());
     deadline.into_iter().fold(request, |r, d| r.header("x-deadline-ms", d.as_millis().to_string()))
+}
+
+/// An API key of another tenant, with every scope.
+async fn key_of(cluster: &Cluster, tenant: &str) -> String {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let key = ApiKey {
+        id: KeyId::new(tenant).expect("an id"),
+        tenant: TenantId::new(tenant).expect("an id"),
+        name: tenant.to_owned(),
+        scopes: Scope::ALL.iter().copied().collect(),
+        secret_sha256: hex::encode(Sha256::digest(secret)),
+        created_at: Timestamp::now(),
+        rotated_at: None,
+        expires_at: None,
+    };
+    ApiKeys::new(inside::store(cluster).await).create(&key).await.expect("a new key");
+    format!("vv_{tenant}_{secret}")
 }
 
 /// What all of them ask for together, with what came of it.
@@ -54,7 +74,7 @@ async fn flooded(flood: Option<Duration>, before: Duration, lasting: Duration, w
     let greedy = caller(&cluster.gateway(0).admin_key());
     // Several connections: one carries only so many requests at once.
     let crowd: Vec<Client> = (0..CROWD).map(|_| caller(&cluster.gateway(0).admin_key())).collect();
-    let quiet = caller(&inside::key_of(&cluster, "quiet").await);
+    let quiet = caller(&key_of(&cluster, "quiet").await);
     let photo = Picture::decode(&Person::Astronaut.photo()).resized(160, 160).png();
 
     let (began, picture) = (Instant::now(), photo.clone());

@@ -2,11 +2,12 @@
 
 use std::{
     process::{Command, Output},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use domain::{ErrorCode, JobId, Lane, Problem, TenantId, Timestamp};
-use queue::ConsumerOptions;
+use queue::{ConsumerOptions, Queue, RedisEngine, RedisOptions};
 use store::Jobs;
 use testkit::{Client, Cluster, ClusterOptions, Image, Person, binary};
 
@@ -51,7 +52,7 @@ async fn a_dead_letter_is_seen_tried_again_and_its_job_is_open_until_it_is_done(
     dead(&cluster, 0.0).await;
 
     // A worker that fails on it and says so in the job's record, as workers do.
-    let queue = inside::queue(&cluster);
+    let queue = Queue::new(Arc::new(RedisEngine::new(inside::link(&cluster), RedisOptions::default())));
     let failing = queue.consumer(Lane::Bulk, ConsumerOptions::default());
     let delivery = failing.next(1).await.expect("the job").remove(0);
     let jobs = Jobs::new(inside::store(&cluster).await, &TenantId::new("default").expect("an id"));

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     process::Stdio,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,7 +30,7 @@ async fn silent(to: SocketAddr) -> Duration {
 }
 
 /// Speaks TLS, says this much and no more.
-async fn stops_after(to: SocketAddr, said: &'static str) -> Duration {
+async fn stops_after(to: SocketAddr, said: Arc<str>) -> Duration {
     let began = Instant::now();
     let mut command = Command::new("openssl");
     command.args(["s_client", "-quiet", "-no_ign_eof", "-connect", &to.to_string()]).kill_on_drop(true);
@@ -47,9 +48,6 @@ async fn stops_after(to: SocketAddr, said: &'static str) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "half a minute"]
 async fn slow_callers_are_closed_in_time_and_hold_nobody_up() {
-    const HEAD: &str = "POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nX-Slow";
-    const BEGUN: &str =
-        "POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 99999\r\n\r\nbytes";
     if std::process::Command::new("openssl").arg("version").output().is_err() {
         eprintln!("SKIPPED: no openssl command");
         return;
@@ -61,12 +59,19 @@ async fn slow_callers_are_closed_in_time_and_hold_nobody_up() {
         gateway_environment: vec![limit],
         ..ClusterOptions::default()
     });
+    let head: Arc<str> = "POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nX-Slow".into();
+    let key = cluster.gateway(0).admin_key();
+    let image = "Content-Type: image/png\r\nContent-Length: 99999";
+    let body =
+        format!("POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n{image}\r\n\r\nbytes");
+    let body: Arc<str> = body.into();
     let mut all = JoinSet::new();
     for (what, to) in [("nginx", cluster.address()), ("gateway", cluster.gateway(0).address())] {
         for _ in 0..EACH {
             all.spawn(async move { (what, "silence", silent(to).await) });
-            all.spawn(async move { (what, "half a head", stops_after(to, HEAD).await) });
-            all.spawn(async move { (what, "half a body", stops_after(to, BEGUN).await) });
+            let (head, body) = (Arc::clone(&head), Arc::clone(&body));
+            all.spawn(async move { (what, "half a head", stops_after(to, head).await) });
+            all.spawn(async move { (what, "half a body", stops_after(to, body).await) });
         }
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
