@@ -15,6 +15,7 @@ mod models_command;
 mod output;
 mod progress;
 mod queue_command;
+mod records;
 mod roles;
 mod sample;
 mod settings;
