@@ -27,6 +27,8 @@ pub struct WorkerConfig {
     pub cpu_threads: usize,
     /// Longest side of the detector's canvas in pixels, a multiple of 32.
     pub detector_canvas: u32,
+    /// Shortest longer side of that canvas on processors, a multiple of 32: smaller pictures are enlarged to it.
+    pub detector_canvas_least: u32,
     /// Most tiles in which a large picture is looked at where nothing was found in it; 0 for none.
     pub detect_tiles: usize,
     /// Largest batch of the detector; on a CPU a batch costs more per picture than singles.
@@ -64,6 +66,7 @@ impl Default for WorkerConfig {
             session_threads: 0,
             cpu_threads: 0,
             detector_canvas: 640,
+            detector_canvas_least: 320,
             detect_tiles: 32,
             detect_batch: 1,
             embed_batch: 8,

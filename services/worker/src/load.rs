@@ -28,9 +28,6 @@ use crate::{
     },
 };
 
-/// Shortest longer side of a detector's canvas on processors: smaller pictures are enlarged to it.
-const LEAST_CANVAS: u32 = 320;
-
 /// Why a worker could not start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -196,7 +193,7 @@ fn reads(manifest: &Manifest, config: &WorkerConfig) -> Result<Reads, WorkerErro
     };
     let side = config.detector_canvas;
     let canvas = match config.provider {
-        Provider::Cpu => Canvas::Fitting { least: LEAST_CANVAS.min(side), most: side },
+        Provider::Cpu => Canvas::Fitting { least: config.detector_canvas_least, most: side },
         Provider::Cuda | Provider::Fake => Canvas::Square(side),
     };
     let views = Views { canvas, tiles: config.detect_tiles };

@@ -38,9 +38,10 @@ pub fn level_of(score: f32) -> QualityLevel {
 /// Quality of one face. `image` is the picture's (width, height), `found` lies in its pixels, `aligned` is the crop.
 #[must_use]
 pub fn assess(image: (u32, u32), found: &Detection, pose: &Pose, aligned: &Rgb8) -> Quality {
-    let light = measure::light(aligned);
+    let luma = measure::luminance(aligned);
+    let light = measure::light(aligned, &luma);
     let components = QualityComponents {
-        sharpness: measure::sharpness(aligned),
+        sharpness: measure::sharpness(aligned, &luma),
         illumination: light.illumination(),
         symmetry: light.symmetry(),
         frontality: frontality(pose),

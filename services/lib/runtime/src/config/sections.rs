@@ -134,10 +134,16 @@ pub struct LimitsSection {
 pub struct WorkerSection {
     /// What computes.
     pub provider: Provider,
-    /// Threads of one model run; 0 takes one per core.
+    /// Threads of one model run; 0 measures what is best.
     pub session_threads: usize,
-    /// Threads that decode and align; 0 takes one per core.
+    /// Pictures in work at a time; 0 takes as many as models run at a time.
     pub cpu_threads: usize,
+    /// Longest side of the detector's canvas.
+    pub detector_canvas: u32,
+    /// Shortest longer side of the detector's canvas.
+    pub detector_canvas_least: u32,
+    /// Most tiles of a large picture.
+    pub detect_tiles: usize,
     /// Jobs in work from the interactive lane; 0 chooses by cores.
     pub interactive_jobs: usize,
     /// Jobs in work from the bulk lane; 0 chooses by cores.

@@ -88,6 +88,18 @@ fn worker(config: &Config, broken: &mut Vec<Broken>) {
             broken.push((key, "must lie between 1 and 256".into()));
         }
     }
+    let canvases = [
+        ("worker.detector_canvas", w.detector_canvas, 4096),
+        ("worker.detector_canvas_least", w.detector_canvas_least, w.detector_canvas),
+    ];
+    for (key, value, most) in canvases {
+        if value % 32 != 0 || !(32..=most).contains(&value) {
+            broken.push((key, format!("must be a multiple of 32 between 32 and {most}")));
+        }
+    }
+    if w.detect_tiles > 256 {
+        broken.push(("worker.detect_tiles", "must be at most 256".into()));
+    }
     if w.batch_delay_ms >= config.gateway.default_deadline_ms {
         let limit = config.gateway.default_deadline_ms;
         broken.push(("worker.batch_delay_ms", format!("must stay below gateway.default_deadline_ms ({limit})")));

@@ -8,52 +8,69 @@ use crate::Rgb8;
 pub(super) fn warp(image: &Rgb8, to_source: &Similarity, side: u32) -> Rgb8 {
     let mut out = Rgb8::filled(side, side, [0; 3]);
     let source = Source::new(image);
-    for (index, pixel) in out.data_mut().chunks_exact_mut(3).enumerate() {
-        let (x, y) = (index % side as usize, index / side as usize);
-        let at = to_source.apply([x as f64, y as f64]);
-        pixel.copy_from_slice(&source.sample(at));
+    for (y, row) in out.data_mut().chunks_exact_mut(side as usize * 3).enumerate() {
+        // Along a row the place in the source moves by the same step.
+        let [x0, y0] = to_source.apply([0.0, y as f64]);
+        for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
+            let step = x as f64;
+            pixel.copy_from_slice(&source.sample([x0 + step * to_source.a, y0 + step * to_source.b]));
+        }
     }
     out
 }
 
 struct Source<'a> {
     data: &'a [u8],
-    width: i64,
-    height: i64,
+    width: usize,
+    height: usize,
 }
 
 impl<'a> Source<'a> {
     fn new(image: &'a Rgb8) -> Self {
-        Self { data: image.data(), width: image.width().into(), height: image.height().into() }
+        Self { data: image.data(), width: image.width() as usize, height: image.height() as usize }
     }
 
+    #[inline]
     fn sample(&self, [x, y]: [f64; 2]) -> [u8; 3] {
         // Written so that anything not a number is outside.
         let inside = x > -1.0 && y > -1.0 && x < self.width as f64 && y < self.height as f64;
         if !inside {
             return [0; 3];
         }
-        let (left, top) = (x.floor(), y.floor());
-        let (fx, fy) = ((x - left) as f32, (y - top) as f32);
-        let (left, top) = (left as i64, top as i64);
-        let near = [self.pixel(left, top), self.pixel(left + 1, top)];
-        let far = [self.pixel(left, top + 1), self.pixel(left + 1, top + 1)];
-        let mut out = [0; 3];
-        for (c, o) in out.iter_mut().enumerate() {
-            let upper = near[0][c] + (near[1][c] - near[0][c]) * fx;
-            let lower = far[0][c] + (far[1][c] - far[0][c]) * fx;
-            *o = (upper + (lower - upper) * fy).round_ties_even() as u8;
+        // One more than the floor, which is -1 at least: a conversion is quicker than a rounding function.
+        let (right, bottom) = ((x + 1.0) as usize, (y + 1.0) as usize);
+        let (fx, fy) = ((x + 1.0 - right as f64) as f32, (y + 1.0 - bottom as f64) as f32);
+        if right == 0 || bottom == 0 || right >= self.width || bottom >= self.height {
+            let near = [self.pixel(right, bottom, 1, 1), self.pixel(right, bottom, 0, 1)];
+            let far = [self.pixel(right, bottom, 1, 0), self.pixel(right, bottom, 0, 0)];
+            return mix(|c| [near[0][c], near[1][c], far[0][c], far[1][c]], fx, fy);
         }
-        out
+        let at = ((bottom - 1) * self.width + right - 1) * 3;
+        let below = at + self.width * 3;
+        let (near, far) = (&self.data[at..at + 6], &self.data[below..below + 6]);
+        mix(|c| [near[c], near[c + 3], far[c], far[c + 3]].map(f32::from), fx, fy)
     }
 
-    #[inline]
-    fn pixel(&self, x: i64, y: i64) -> [f32; 3] {
-        if x < 0 || y < 0 || x >= self.width || y >= self.height {
+    /// The pixel so many left of and above (right, bottom); black outside.
+    fn pixel(&self, right: usize, bottom: usize, left_of: usize, above: usize) -> [f32; 3] {
+        let (Some(x), Some(y)) = (right.checked_sub(left_of), bottom.checked_sub(above)) else { return [0.0; 3] };
+        if x >= self.width || y >= self.height {
             return [0.0; 3];
         }
-        let at = (y * self.width + x) as usize * 3;
+        let at = (y * self.width + x) * 3;
         let p = &self.data[at..at + 3];
         [p[0].into(), p[1].into(), p[2].into()]
     }
+}
+
+/// Each channel between its four neighbours: above left and right, below left and right.
+#[inline]
+fn mix(neighbours: impl Fn(usize) -> [f32; 4], fx: f32, fy: f32) -> [u8; 3] {
+    let mut out = [0; 3];
+    for (c, o) in out.iter_mut().enumerate() {
+        let [a, b, d, e] = neighbours(c);
+        let (upper, lower) = (a + (b - a) * fx, d + (e - d) * fx);
+        *o = (upper + (lower - upper) * fy + 0.5) as u8;
+    }
+    out
 }

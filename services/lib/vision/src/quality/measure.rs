@@ -17,9 +17,9 @@ const CONTRAST: (f32, f32) = (30.0, 4.0);
 /// Part of the crop that is face and not hair, ear or background, as shares of its sides.
 const FACE: (f32, f32, f32, f32) = (0.20, 0.80, 0.30, 0.95);
 
-/// 0 to 100 by the logarithm of the Laplacian's variance over the face.
-pub(super) fn sharpness(aligned: &Rgb8) -> f32 {
-    let (width, luma) = (aligned.width() as usize, luminance(aligned));
+/// 0 to 100 by the logarithm of the Laplacian's variance over the face. `luma` is the crop's [`luminance`].
+pub(super) fn sharpness(aligned: &Rgb8, luma: &[f32]) -> f32 {
+    let width = aligned.width() as usize;
     let (mut count, mut sum, mut squares) = (0.0_f64, 0.0_f64, 0.0_f64);
     for (x, y) in face_pixels(aligned) {
         if x == 0 || y == 0 || x + 1 >= width || (y + 2) * width > luma.len() {
@@ -48,9 +48,9 @@ pub(super) struct Light {
     right: f32,
 }
 
-/// Measures the light.
-pub(super) fn light(aligned: &Rgb8) -> Light {
-    let (width, luma) = (aligned.width() as usize, luminance(aligned));
+/// Measures the light. `luma` is the crop's [`luminance`].
+pub(super) fn light(aligned: &Rgb8, luma: &[f32]) -> Light {
+    let width = aligned.width() as usize;
     let (mut count, mut sum, mut squares, mut clipped) = (0.0_f32, 0.0_f64, 0.0_f64, 0.0_f32);
     let mut sides = [(0.0_f32, 0.0_f32); 2];
     for (x, y) in face_pixels(aligned) {
@@ -107,8 +107,8 @@ fn face_pixels(aligned: &Rgb8) -> impl Iterator<Item = (usize, usize)> + use<> {
     rows.flat_map(move |y| columns.clone().map(move |x| (x, y)))
 }
 
-/// Rec. 601 luma.
-fn luminance(image: &Rgb8) -> Vec<f32> {
+/// Rec. 601 luma of every pixel, for both measures.
+pub(super) fn luminance(image: &Rgb8) -> Vec<f32> {
     let luma = |p: &[u8]| 0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2]);
     image.data().chunks_exact(3).map(luma).collect()
 }
