@@ -10,6 +10,7 @@ mod edge;
 mod models;
 mod pairs;
 mod pipeline;
+mod quantised;
 mod reference;
 
 /// Cosine of two vectors of any length.

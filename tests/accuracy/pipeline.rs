@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ::models::ModelSet;
 use bytes::Bytes;
+use inference::OnnxRuntime;
 use prometheus::{HistogramOpts, HistogramVec};
 use vision::Rgb8;
 use worker::{Analysis, Context, Pipeline, Timings, WorkerConfig};
@@ -19,7 +21,11 @@ pub struct Models {
 impl Models {
     /// Fetches (once per machine) and loads YuNet with this embedder.
     pub async fn with(embedder: &str) -> Self {
-        let (set, runtime) = crate::models::load(embedder).await;
+        Self::of(crate::models::load(embedder).await).await
+    }
+
+    /// A pipeline of these models.
+    pub async fn of((set, runtime): (ModelSet, OnnxRuntime)) -> Self {
         let pipeline = worker::load_pipeline(&WorkerConfig::default(), set, runtime, None).await.expect("a pipeline");
         let histogram = HistogramVec::new(HistogramOpts::new("stages", "stages"), &["stage"]).expect("a histogram");
         Self { pipeline, timings: Arc::new(Timings::new(histogram)) }

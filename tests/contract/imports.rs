@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["domain", "wire", "link"]),
     ("gallery", &["domain", "store"]),
     ("models", &["domain", "onnx", "objects", "store"]),
+    ("compress", &["domain", "onnx"]),
     ("gateway", &["domain", "wire", "queue", "store", "models", "runtime"]),
     (
         "worker",

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use inference::OnnxRuntime;
-use models::{Artefact, Cache, Catalogue, Manifest, ModelError, ModelSet, Pip, Selection, Target, fetch};
-use runtime::config::{ModelsSection, Provider};
+use models::{Artefact, Cache, Catalogue, Manifest, ModelError, ModelSet, Pip, Selection, Target, fetch, quantised_in};
+use runtime::config::{ModelsSection, Precision, Provider};
 
 use crate::failure::Failure;
 use crate::progress::Bars;
@@ -33,11 +33,18 @@ impl Shelf {
     /// # Errors
     /// A manifest or folder that cannot be used.
     pub fn open(section: &ModelsSection) -> Result<Self, Failure> {
+        let cache = Cache::open(&section.cache_dir)?;
         let mut catalogue = Catalogue::built_in()?;
         for path in section.manifest_dir.as_deref().map(manifests_in).transpose()?.unwrap_or_default() {
             catalogue.add(Manifest::from_path(&path)?);
         }
-        Ok(Self { catalogue, cache: Cache::open(&section.cache_dir)? })
+        // What the user brought along stands above what was made here.
+        for made in quantised_in(&cache, catalogue.manifests())? {
+            if catalogue.manifests().all(|m| m.name != made.name) {
+                catalogue.add(made);
+            }
+        }
+        Ok(Self { catalogue, cache })
     }
 
     /// The pinned runtime, unless the user brings a library.
@@ -94,6 +101,10 @@ pub fn selection(section: &ModelsSection) -> Selection {
     Selection {
         detector: section.detector.clone(),
         embedder: section.embedder.clone(),
+        precision: match section.precision {
+            Precision::Fp32 => models::Precision::Fp32,
+            Precision::Int8 => models::Precision::Int8,
+        },
         accept_licence: section.accept_licence,
     }
 }

@@ -2,8 +2,10 @@
 //! [`Report`]; this file prints it.
 
 mod machine;
-mod pictures;
+mod models;
+pub mod pictures;
 mod pipeline;
+mod search;
 mod serve;
 
 use runtime::{Config, telemetry};
@@ -39,7 +41,9 @@ struct Bench<'a, R> {
 pub async fn run(config: Config, command: BenchCommand) -> Result<(), Failure> {
     telemetry::init(&config.telemetry)?;
     match command {
+        BenchCommand::Models(args) => show(&models::run(&config, &args).await?, args.output),
         BenchCommand::Pipeline(args) => show(&pipeline::run(&config, &args).await?, args.output),
+        BenchCommand::Search(args) => show(&search::run(&args).await?, args.output),
         BenchCommand::Serve(args) => show(&serve::run(&config, &args).await?, args.output),
     }
 }

@@ -3,15 +3,17 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::Setting;
 
 use crate::queue_command::LaneName;
 use crate::settings::Flags;
 
 mod bench;
+mod eval;
 
-pub use bench::{BenchCommand, OutputArgs, PipelineArgs, ServeArgs};
+pub use bench::{BenchCommand, ModelsBenchArgs, OutputArgs, PipelineArgs, SearchArgs, ServeArgs};
+pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, TableFormat, VerificationArgs};
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
 #[derive(Debug, Parser)]
@@ -79,12 +81,36 @@ pub enum ModelsCommand {
         #[command(flatten)]
         models: ModelArgs,
     },
+    /// Make an 8-bit file of a model, with ranges found on photos of yours
+    Quantize(QuantizeArgs),
 }
 
-#[derive(Debug, Subcommand)]
-pub enum EvalCommand {
-    /// Compare labelled pairs of pictures: accuracy, AUC, EER, TAR at FMR, failures to enrol
-    Verification(VerificationArgs),
+/// Which of the two models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModelRole {
+    /// The configured embedder
+    Embedder,
+    /// The configured detector
+    Detector,
+}
+
+/// Flags of `models quantize`.
+#[derive(Debug, Args)]
+pub struct QuantizeArgs {
+    /// Folder with photos of faces like those that will be seen, looked through to the bottom
+    #[arg(long, value_name = "DIR")]
+    pub calibration: PathBuf,
+    /// Photos taken from the folder, evenly over its names
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub count: usize,
+    /// Which model
+    #[arg(long, value_name = "ROLE", value_enum, default_value_t = ModelRole::Embedder)]
+    pub role: ModelRole,
+    /// Write the model to FILE.onnx with its manifest beside it, for other machines [default: into the cache]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub models: ModelArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -224,6 +250,9 @@ pub struct ModelArgs {
     /// Manifest of the embedder [default: sface]
     #[arg(long, value_name = "NAME")]
     embedder: Option<String>,
+    /// Numbers the embedder computes with: fp32, or int8 after `visavis models quantize` [default: fp32]
+    #[arg(long, value_name = "fp32|int8", value_parser = ["fp32", "int8"])]
+    precision: Option<String>,
     /// Folder with manifests of your own
     #[arg(long, value_name = "DIR")]
     manifest_dir: Option<PathBuf>,
@@ -236,28 +265,6 @@ pub struct ModelArgs {
     /// Never fetch anything
     #[arg(long)]
     offline: bool,
-}
-
-/// Flags of `eval verification`.
-#[derive(Debug, Args)]
-pub struct VerificationArgs {
-    /// Pairs to measure on: CSV with the header left,right,same
-    #[arg(long, value_name = "CSV")]
-    pub pairs: PathBuf,
-    /// Folder the pictures' names are relative to
-    #[arg(long, value_name = "DIR")]
-    pub images: PathBuf,
-    /// Pairs the threshold of the accuracy is chosen on; without them it is chosen on --pairs
-    #[arg(long, value_name = "CSV")]
-    pub threshold_from: Option<PathBuf>,
-    /// Write the report as JSON
-    #[arg(long, value_name = "OUT")]
-    pub json: Option<PathBuf>,
-    /// Threads for each stage; 0 takes one per core
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub threads: usize,
-    #[command(flatten)]
-    pub models: ModelArgs,
 }
 
 impl UpArgs {
@@ -279,6 +286,7 @@ impl ModelArgs {
         let mut flags = Flags { file: self.config.clone(), settings: Vec::new() };
         flags.set("--detector", "models.detector", self.detector.clone());
         flags.set("--embedder", "models.embedder", self.embedder.clone());
+        flags.set("--precision", "models.precision", self.precision.clone());
         flags.set("--manifest-dir", "models.manifest_dir", text(self.manifest_dir.as_deref()));
         flags.set("--cache-dir", "models.cache_dir", text(self.cache_dir.as_deref()));
         flags.switch("--accept-licence", "models.accept_licence", self.accept_licence);

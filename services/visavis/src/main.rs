@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigCommand, EvalCommand, ModelsCommand};
+use cli::{Cli, Command, ConfigCommand, ModelsCommand};
 use failure::Failure;
 use roles::Roles;
 
@@ -71,10 +71,11 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             ModelsCommand::Import { file, models } => {
                 models_command::import(&settings::load(&models.settings())?.config, &file)
             }
+            ModelsCommand::Quantize(args) => {
+                models_command::quantize(settings::load(&args.models.settings())?.config, args).await
+            }
         },
-        Command::Eval { command: EvalCommand::Verification(args) } => {
-            eval::verification(settings::load(&args.models.settings())?.config, args).await
-        }
+        Command::Eval { command } => eval::run(settings::load(&command.settings())?.config, command).await,
         Command::Bench { command } => bench::run(settings::load(&command.settings())?.config, command).await,
         Command::Openapi => {
             output::text(&gateway::openapi_json());

@@ -1,4 +1,6 @@
-//! `visavis models list | fetch | import`.
+//! `visavis models list | fetch | import | quantize`.
+
+mod quantize;
 
 use std::path::Path;
 
@@ -8,6 +10,8 @@ use runtime::Config;
 use crate::artefacts::{Shelf, bring, selection};
 use crate::failure::Failure;
 use crate::output;
+
+pub use quantize::quantize;
 
 /// Prints a table of all models.
 ///

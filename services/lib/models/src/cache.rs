@@ -96,7 +96,7 @@ pub(crate) fn verify(path: &Path, expected: Checksum) -> Result<(), ModelError> 
 }
 
 /// Temporary files are made for their owner alone; a cache may be shared by several users.
-fn readable_by_all(file: &File) -> io::Result<()> {
+pub(crate) fn readable_by_all(file: &File) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -14,6 +14,16 @@ const BUILT_IN: [(&str, &str); 4] = [
 ];
 const RUNTIME: &str = include_str!("../manifests/runtime/onnxruntime.toml");
 
+/// How wide the numbers are that a model computes with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floats, as shipped.
+    #[default]
+    Fp32,
+    /// 8-bit integers, from a file that was quantised on this machine or brought along.
+    Int8,
+}
+
 /// Which models are active.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
@@ -21,6 +31,8 @@ pub struct Selection {
     pub detector: String,
     /// Name of the embedder.
     pub embedder: String,
+    /// How wide the numbers of the embedder are.
+    pub precision: Precision,
     /// Whether the operator accepts licences that forbid commercial use.
     pub accept_licence: bool,
 }
@@ -28,7 +40,7 @@ pub struct Selection {
 impl Default for Selection {
     /// The licence-clean pair.
     fn default() -> Self {
-        Self { detector: "yunet".into(), embedder: "sface".into(), accept_licence: false }
+        Self { detector: "yunet".into(), embedder: "sface".into(), precision: Precision::Fp32, accept_licence: false }
     }
 }
 
@@ -136,12 +148,27 @@ impl Catalogue {
     /// runtime comes on top, see [`Runtime::artefact`]; a configured library makes it needless.
     ///
     /// # Errors
-    /// [`ModelError::Unknown`], [`ModelError::LicenceNotAccepted`].
+    /// Those of [`Self::resolve`], and [`ModelError::LicenceNotAccepted`].
     pub fn wanted(&self, selection: &Selection) -> Result<Vec<Artefact>, ModelError> {
-        let (detector, embedder) = (self.detector(&selection.detector)?, self.embedder(&selection.embedder)?);
+        let (detector, embedder) = self.resolve(selection)?;
         detector.permit(selection.accept_licence)?;
         embedder.permit(selection.accept_licence)?;
         Ok([detector, embedder].into_iter().filter(|m| !m.sources.is_empty()).map(Manifest::artefact).collect())
+    }
+
+    /// Detector and embedder of a selection. 8 bits are the embedder's alone: a detector of 8 bits is chosen by name.
+    ///
+    /// # Errors
+    /// [`ModelError::Unknown`], or [`ModelError::NotQuantised`] where 8 bits are wanted and there is no such file.
+    pub fn resolve(&self, selection: &Selection) -> Result<(&Manifest, &Manifest), ModelError> {
+        let (detector, embedder) = (self.detector(&selection.detector)?, self.embedder(&selection.embedder)?);
+        if selection.precision == Precision::Fp32 || embedder.quantised.is_some() {
+            return Ok((detector, embedder));
+        }
+        let from_it =
+            |m: &&Manifest| m.embedder().is_some() && m.quantised.as_ref().is_some_and(|q| q.source == embedder.sha256);
+        let missing = || ModelError::NotQuantised { name: embedder.name.clone() };
+        Ok((detector, self.manifests().find(from_it).ok_or_else(missing)?))
     }
 
     fn get(&self, name: &str, role: &'static str, is: impl Fn(&Manifest) -> bool) -> Result<&Manifest, ModelError> {

@@ -146,6 +146,14 @@ pub enum ModelError {
         /// What there is.
         known: String,
     },
+    /// 8 bits are wanted, and nobody made them.
+    #[error(
+        "there is no 8-bit file of `{name}`. Make one with `visavis models quantize --calibration DIR --embedder {name}`, or do without --precision int8"
+    )]
+    NotQuantised {
+        /// The float model.
+        name: String,
+    },
     /// A graph that cannot be served.
     #[error("the model `{name}` cannot be used: {source}")]
     Graph {

@@ -36,8 +36,24 @@ pub struct Manifest {
     pub input: Input,
     /// What it is for.
     pub kind: Kind,
+    /// For a model made from another one with 8 bits: how.
+    pub quantised: Option<Quantised>,
     /// Folder of the manifest, for one read from a file: a model may lie beside it.
     pub folder: Option<PathBuf>,
+}
+
+/// How a model of 8 bits came about. Same source, calibration and version: the same file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quantised {
+    /// Checksum of the float model.
+    pub source: Checksum,
+    /// Identifies the samples that the ranges are from.
+    pub calibration: String,
+    /// Number of them.
+    pub samples: u32,
+    /// Version of the quantiser.
+    pub version: u32,
 }
 
 /// What a graph is fed: planes of `(x − mean) × scale` for samples `x` in 0..=255.
@@ -158,6 +174,14 @@ impl Manifest {
     /// [`ModelError::Manifest`] or [`ModelError::NoLicence`].
     pub fn parse(origin: &str, text: &str) -> Result<Self, ModelError> {
         raw::parse(origin, text)
+    }
+
+    /// The text of a manifest file that reads back as this; `sample` is what its score tables were measured on.
+    ///
+    /// # Errors
+    /// [`ModelError::Manifest`] for what TOML cannot hold.
+    pub fn to_toml(&self, sample: &str) -> Result<String, ModelError> {
+        raw::write(self, sample)
     }
 
     /// Identifies how an embedding comes about: file, normalisation, alignment. `None` for a detector.

@@ -66,7 +66,7 @@ impl ModelSet {
     /// Loads a selection from the cache.
     ///
     /// # Errors
-    /// Those of [`Model::load`], and [`ModelError::Unknown`].
+    /// Those of [`Model::load`] and of [`Catalogue::resolve`].
     pub fn load(
         catalogue: &Catalogue,
         cache: &Cache,
@@ -74,10 +74,10 @@ impl ModelSet {
         target: Target,
     ) -> Result<Self, ModelError> {
         let accept = selection.accept_licence;
-        let embedder = catalogue.embedder(&selection.embedder)?;
+        let (detector, embedder) = catalogue.resolve(selection)?;
         let no_contract = || ModelError::Manifest { origin: embedder.name.clone(), reason: "it is no embedder".into() };
         let contract = embedder.contract().ok_or_else(no_contract)?;
-        let detector = Model::load(catalogue.detector(&selection.detector)?, cache, accept, target)?;
+        let detector = Model::load(detector, cache, accept, target)?;
         Ok(Self { detector, embedder: Model::load(embedder, cache, accept, target)?, contract })
     }
 

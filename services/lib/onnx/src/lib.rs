@@ -11,6 +11,7 @@
 //! ```
 
 mod error;
+pub mod graph;
 mod interface;
 mod read;
 pub mod rewrite;

@@ -49,7 +49,23 @@ pub fn i64_tensor(name: &str, dims: &[i64], data: &[i64]) -> TensorProto {
     raw_tensor(name, dims, DataType::Int64, raw)
 }
 
-fn raw_tensor(name: &str, dims: &[i64], data_type: DataType, raw: Vec<u8>) -> TensorProto {
+/// A named `i32` tensor of the given shape, stored raw.
+#[must_use]
+pub fn i32_tensor(name: &str, dims: &[i64], data: &[i32]) -> TensorProto {
+    let raw = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+    raw_tensor(name, dims, DataType::Int32, raw)
+}
+
+/// A named `i8` tensor of the given shape, stored raw.
+#[must_use]
+pub fn i8_tensor(name: &str, dims: &[i64], data: &[i8]) -> TensorProto {
+    let raw = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+    raw_tensor(name, dims, DataType::Int8, raw)
+}
+
+/// A named tensor of the given type and shape from its bytes, little-endian and row-major.
+#[must_use]
+pub fn raw_tensor(name: &str, dims: &[i64], data_type: DataType, raw: Vec<u8>) -> TensorProto {
     TensorProto {
         name: Some(name.into()),
         dims: dims.to_vec(),

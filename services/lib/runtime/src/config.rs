@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use figment::value::Value;
 
 pub use sections::{
-    AdminSection, Config, Erase, GallerySection, GatewaySection, LimitsSection, LogFormat, ModelsSection, Provider,
-    QueueEngine, QueueSection, RedisSection, ShutdownSection, StoreEngine, StoreSection, TelemetrySection, TlsVersion,
-    WorkerSection,
+    AdminSection, Config, Erase, GallerySection, GatewaySection, LimitsSection, LogFormat, ModelsSection, Precision,
+    Provider, QueueEngine, QueueSection, RedisSection, ShutdownSection, StoreEngine, StoreSection, TelemetrySection,
+    TlsVersion, WorkerSection,
 };
 
 /// The embedded defaults, commented: also the reference of all keys.

@@ -11,8 +11,12 @@ use crate::settings::Flags;
 /// What to measure. Every figure stands beside its bound, measured in the same run.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
+    /// Each model alone in ONNX Runtime: as shipped, as served and in 8 bits, over batch sizes and threads
+    Models(ModelsBenchArgs),
     /// From photos to templates, by stage, beside the time that the models alone take
     Pipeline(PipelineArgs),
+    /// Exact search of a gallery, beside the time that reading as many bytes takes
+    Search(SearchArgs),
     /// A service of its own over HTTPS under load, beside its bound and beside other servers
     Serve(ServeArgs),
 }
@@ -21,7 +25,9 @@ impl BenchCommand {
     /// As the topmost layer of the configuration.
     pub fn settings(&self) -> Flags {
         match self {
+            Self::Models(args) => args.models.settings(),
             Self::Pipeline(args) => args.models.settings(),
+            Self::Search(_) => Flags::default(),
             Self::Serve(args) => args.models.settings(),
         }
     }
@@ -52,6 +58,34 @@ pub struct PipelineArgs {
     pub rounds: usize,
     #[command(flatten)]
     pub models: ModelArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Flags of `bench search`.
+#[derive(Clone, Debug, Args)]
+pub struct SearchArgs {
+    /// Templates in the gallery
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub rows: u64,
+    /// Values of each
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub dim: usize,
+    /// Templates of each subject
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub per_subject: u64,
+    /// Probes in a pass; several numbers are measured one after the other
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 32])]
+    pub batch: Vec<usize>,
+    /// Threads that share a pass; 0 takes all cores
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub threads: usize,
+    /// Candidates asked for
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub limit: usize,
+    /// Passes of each number of probes; memory is read before each
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub rounds: usize,
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -87,6 +121,27 @@ pub struct ServeArgs {
     /// answers {"id": ID}; may be given several times
     #[arg(long = "peer", value_name = "PEER")]
     pub peers: Vec<String>,
+    #[command(flatten)]
+    pub models: ModelArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Flags of `bench models`.
+#[derive(Debug, Args)]
+pub struct ModelsBenchArgs {
+    /// Batch sizes
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16, 32])]
+    pub batch: Vec<usize>,
+    /// Threads of a run [default: 1, 2, 4 … up to the cores]
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub threads: Vec<usize>,
+    /// Side of the detector's canvas in pixels [default: as its manifest says]
+    #[arg(long, value_name = "PIXELS")]
+    pub canvas: Option<u32>,
+    /// Milliseconds for each form in each of five rounds
+    #[arg(long, value_name = "MS", default_value_t = 100)]
+    pub millis: u64,
     #[command(flatten)]
     pub models: ModelArgs,
     #[command(flatten)]

@@ -1,8 +1,10 @@
 //! Detectors: outputs by name and shape, batches, other sizes.
 
-use visavis_inference::{Engine as _, Outputs, Tensor};
+use std::fs;
 
-use crate::common::{difference, engine, pictures, single};
+use visavis_inference::{Engine as _, OrtEngine, Outputs, SessionOptions, Tensor};
+
+use crate::common::{difference, engine, expected, model, pictures, runtime, single};
 
 const SAME: f32 = 1e-5;
 
@@ -29,6 +31,41 @@ fn yunet_gives_its_twelve_outputs_and_a_batch_of_two_equals_two_singles() {
             assert!(off < SAME, "{name} {i}: {off}");
         }
     }
+}
+
+#[test]
+fn the_rewritten_detectors_compute_what_the_shipped_files_do() {
+    for (name, mean, scale) in [("yunet", 0.0, 1.0), ("scrfd_500m", 127.5, 1.0 / 128.0)] {
+        let model = model(name);
+        let shipped = fs::read(&model.path).unwrap();
+        let options = SessionOptions::default();
+        let mut expected = expected(&model.manifest);
+        if name == "scrfd_500m" {
+            expected.item_shape = vec![3, 640, 640];
+        }
+        let mut shipped = OrtEngine::load(&runtime(), &shipped, &options, &expected).unwrap();
+        let picture = pictures(1, 640);
+        let picture =
+            Tensor::new(picture.shape(), picture.data().iter().map(|v| (v - mean) * scale).collect()).unwrap();
+        let (a, b) = (shipped.run(&picture), engine(name).run(&picture).unwrap());
+        // SCRFD as shipped has no batch axis on its outputs, which the engine refuses: its rewrite is tested by batches.
+        let Ok(a) = a else {
+            assert_eq!(name, "scrfd_500m");
+            continue;
+        };
+        for ((n, a), (m, b)) in a.iter().zip(b.iter()) {
+            assert_eq!(n, m);
+            let off = difference(a.data(), b.data());
+            assert!(off < SAME, "{name} {n}: {off}");
+        }
+    }
+}
+
+#[test]
+fn the_small_heads_of_yunet_run_as_one_for_each_stride() {
+    let served = onnx::decode(&model("yunet").onnx).unwrap();
+    let count = |op: &str| served.graph.iter().flat_map(|g| &g.node).filter(|n| n.op_type() == op).count();
+    assert_eq!((count("Conv"), count("Split"), count("Reshape")), (35, 3, 3));
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! The manifest as it is written, and the rules that turn it into a checked one.
 
 use domain::{CalibrationPoint, CalibrationTable};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Detector, Embedder, Input, Kind, Manifest};
+use super::{Detector, Embedder, Input, Kind, Manifest, Quantised};
 use crate::{Checksum, ModelError, WheelSource};
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
     name: String,
@@ -22,27 +22,28 @@ struct Raw {
     input: Input,
     detector: Option<Detector>,
     embedder: Option<RawEmbedder>,
+    quantised: Option<Quantised>,
     #[serde(default)]
     sources: Vec<WheelSource>,
     #[serde(default)]
     calibration: Vec<RawCalibration>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Role {
     Detector,
     Embedder,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawEmbedder {
     dim: usize,
     alignment: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawCalibration {
     detector: String,
@@ -72,8 +73,45 @@ pub(super) fn parse(origin: &str, text: &str) -> Result<Manifest, ModelError> {
         commercial,
         input: raw.input,
         kind,
+        quantised: raw.quantised,
         folder: None,
     })
+}
+
+/// The text of a manifest's file. What it says of the samples behind its score tables is not kept in a [`Manifest`],
+/// so `sample` says it for all of them.
+pub(super) fn write(m: &Manifest, sample: &str) -> Result<String, ModelError> {
+    let (role, detector, embedder, tables) = match &m.kind {
+        Kind::Detector(d) => (Role::Detector, Some(d.clone()), None, &[][..]),
+        Kind::Embedder(e) => {
+            let raw = RawEmbedder { dim: e.dim, alignment: e.alignment.clone() };
+            (Role::Embedder, None, Some(raw), e.calibration.as_slice())
+        }
+    };
+    let calibration = tables.iter().map(|(detector, table)| RawCalibration {
+        detector: detector.clone(),
+        id: table.id().to_owned(),
+        sample: sample.to_owned(),
+        points: table.points().to_vec(),
+    });
+    let raw = Raw {
+        name: m.name.clone(),
+        role,
+        description: m.description.clone(),
+        file: m.file.clone(),
+        bytes: m.bytes,
+        sha256: m.sha256,
+        licence: Some(m.licence.clone()),
+        commercial: Some(m.commercial),
+        input: m.input.clone(),
+        detector,
+        embedder,
+        quantised: m.quantised.clone(),
+        sources: m.sources.clone(),
+        calibration: calibration.collect(),
+    };
+    let unwritable = |e: toml::ser::Error| ModelError::Manifest { origin: m.name.clone(), reason: e.to_string() };
+    toml::to_string(&raw).map_err(unwritable)
 }
 
 fn line_of(text: &str, e: &toml::de::Error) -> String {

@@ -33,7 +33,7 @@ fn the_default_pair_is_free_for_commercial_use_and_calibrated() {
 #[test]
 fn research_models_need_their_licence_accepted() {
     let catalogue = Catalogue::built_in().unwrap();
-    let mut chosen = Selection { detector: "scrfd_500m".into(), embedder: "w600k_mbf".into(), accept_licence: false };
+    let mut chosen = Selection { detector: "scrfd_500m".into(), embedder: "w600k_mbf".into(), ..Selection::default() };
     let e = catalogue.wanted(&chosen).unwrap_err();
     assert!(e.to_string().contains("--accept-licence") && e.to_string().contains("non-commercial"), "{e}");
     chosen.accept_licence = true;

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::{attribute, constant_ints, drop_unread, fresh_name, int_attribute};
+use crate::graph::{attribute, constant_ints, drop_unread, fresh_name, int_attribute};
 use crate::{
     OnnxError,
     interface::shape_mut,

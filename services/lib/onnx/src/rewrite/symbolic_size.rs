@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::{constant, constant_ints};
+use crate::graph::{constant, constant_ints};
 use crate::{
     interface::{is_initialiser, shape_mut},
     proto::{GraphProto, ModelProto, NodeProto, tensor_shape_proto::dimension::Value},

@@ -176,6 +176,16 @@ pub enum Provider {
     Cuda,
 }
 
+/// How wide the numbers of the embedder are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit floats.
+    Fp32,
+    /// 8-bit integers, from a file that `visavis models quantize` made.
+    Int8,
+}
+
 /// `[redis]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -279,6 +289,8 @@ pub struct ModelsSection {
     pub detector: String,
     /// Manifest of the embedder.
     pub embedder: String,
+    /// How wide the numbers of the embedder are.
+    pub precision: Precision,
     /// Fetched artefacts.
     pub cache_dir: PathBuf,
     /// Further manifests.
