@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 
 /// `cargo test -p visavis-tests --test chaos -- --ignored --nocapture poison`
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "about a minute: a dead worker's jobs are taken over after 15 s and more, three times"]
+#[ignore = "a quarter of a minute: a dead worker's jobs are taken over when its lease ends, three times"]
 async fn poison_is_put_aside_after_three_deaths_and_its_neighbours_are_answered() {
     let _alone = ALONE.lock().await;
     let poison = Picture::decode(&Person::Biden.photo()).resized(163, 163).png();

@@ -66,5 +66,5 @@ async fn a_replica_takes_the_primarys_place_and_writes_go_on() {
     println!("writes went on after {resumed:.1?}, {refused} refused; {} of {} lost", lost.len(), before.len());
     assert!(lost.len() <= LOST && lost.iter().all(|id| before.contains(*id)), "acknowledged and lost: {lost:?}");
     let found = client.identify("staff", &photo).await.ok();
-    assert_eq!(found["results"][0]["candidates"][0]["score"], 1.0, "{found}");
+    assert!(found["results"][0]["candidates"][0]["score"].as_f64() > Some(0.99), "{found}");
 }

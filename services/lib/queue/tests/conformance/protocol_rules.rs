@@ -248,7 +248,7 @@ pub async fn a_living_workers_job_is_not_taken_over(e: Any) {
     let busy = member(&queue, "busy").await;
     let held = next_one(&busy).await;
     let thief = member(&queue, "thief").await;
-    assert!(next_of(&queue, &thief, &["busy", "thief"], 3 * LEASE).await.is_none());
+    assert!(next_of(&queue, &thief, &["busy", "thief"], 2 * LEASE).await.is_none());
     held.settle(&done(&job(""))).await.unwrap();
 }
 
@@ -259,7 +259,7 @@ pub async fn whoever_is_out_of_touch_takes_nothing_over(e: Any) {
     let held = next_one(&busy).await;
     let thief = member(&queue, "thief").await;
     // Nobody's lease is renewed, as when the server was away: both have ended, and neither worker is dead.
-    assert!(next_of(&queue, &thief, &[], 3 * LEASE).await.is_none());
+    assert!(next_of(&queue, &thief, &[], 2 * LEASE).await.is_none());
     held.settle(&done(&job(""))).await.unwrap();
 }
 
