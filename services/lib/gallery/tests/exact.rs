@@ -2,7 +2,7 @@
 //! bit, on vectors like those of faces, on duplicates, and on vectors made to be hard to tell apart in 8 bits.
 //! The long version, 10,000 probes of each kind against 100,000 rows of 512 values, in a few minutes:
 //! `cargo test --release -p visavis-gallery --test exact -- --ignored --nocapture`.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests")]
 
 mod common;
 
