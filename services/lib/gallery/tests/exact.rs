@@ -149,7 +149,7 @@ fn same_as_brute_force(kind: Kind, size: &Size) {
     };
     let probes: Vec<Vec<f32>> = (0..size.probes).map(probe).collect();
     let query = |n: usize| Query {
-        unique_subjects: n / BATCH % 2 == 0,
+        unique_subjects: (n / BATCH).is_multiple_of(2),
         min_score: [None, Some(0.3), Some(0.999)][n / BATCH / 2 % 3],
         ..Query::new(&probes[n], [5, 1, 40][n % 3])
     };
