@@ -46,6 +46,7 @@ struct Candidate {
 
 /// One search under way on one thread.
 struct Track<'p> {
+    kernel: Kernel,
     probe: &'p Probe,
     /// Scores below this cannot enter the answer.
     floor: f32,
@@ -68,14 +69,14 @@ impl Part {
 }
 
 impl<'p> Track<'p> {
-    fn new(probe: &'p Probe) -> Self {
+    fn new(probe: &'p Probe, kernel: Kernel) -> Self {
         let part = Part::new(probe);
         let (floor, proven) = (part.ranking.floor(), Proven::new(probe.wanted));
-        Self { probe, floor, proven, candidates: Vec::new(), part }
+        Self { kernel, probe, floor, proven, candidates: Vec::new(), part }
     }
 
     /// Takes the rows of a word that may reach the floor.
-    fn take(&mut self, here: &Here<'_>, kernel: Kernel, word: usize, mask: u64, uppers: &[f32]) {
+    fn take(&mut self, here: &Here<'_>, word: usize, mask: u64, uppers: &[f32]) {
         let block = here.block;
         let mut left = mask & here.admitted(self.probe, word);
         while left != 0 {
@@ -88,7 +89,7 @@ impl<'p> Track<'p> {
             }
             let Some(owner) = block.owner(slot).filter(|o| self.probe.admits(|| o.subject.entry())) else { continue };
             // Scored at the block's end: by then it is in the cache.
-            kernel.prefetch(block.bits(slot));
+            self.kernel.prefetch(block.bits(slot));
             self.candidates.push(Candidate { slot, upper });
             self.proven.offer(self.probe.lower(upper, block.residual(slot)), owner.subject.handle);
             if let Some(proven) = self.proven.floor() {
@@ -98,10 +99,10 @@ impl<'p> Track<'p> {
     }
 
     /// Scores the block's candidates that are still possible.
-    fn settle(&mut self, block: &Block, kernel: Kernel) {
+    fn settle(&mut self, block: &Block) {
         self.candidates.retain(|c| c.upper >= self.floor);
         for c in &self.candidates {
-            let score = kernel.dot(block.bits(c.slot), &self.probe.values);
+            let score = self.kernel.dot(block.bits(c.slot), &self.probe.values);
             if let Some(owner) = block.owner(c.slot).filter(|_| score >= self.part.ranking.floor()) {
                 self.part.ranking.offer(score, owner);
             }
@@ -175,7 +176,7 @@ impl Sweep {
             }
             word += run.max(1);
         }
-        tracks.iter_mut().for_each(|t| t.settle(here.block, self.kernel));
+        tracks.iter_mut().for_each(|t| t.settle(here.block));
     }
 
     /// Compares some words of rows with all probes, some at a time, and has the next words brought in meanwhile.
@@ -201,7 +202,7 @@ impl Sweep {
                 for (n, word) in words.clone().enumerate() {
                     let mask = found.mask(lane, n);
                     if mask != 0 {
-                        track.take(here, self.kernel, word, mask, found.uppers(lane, n));
+                        track.take(here, word, mask, found.uppers(lane, n));
                     }
                 }
             }
@@ -212,7 +213,7 @@ impl Sweep {
 impl Job for Sweep {
     /// Scans blocks until none is left.
     fn work(&self) {
-        let mut tracks: Vec<Track<'_>> = self.probes.iter().map(|p| Track::new(p)).collect();
+        let mut tracks: Vec<Track<'_>> = self.probes.iter().map(|p| Track::new(p, self.kernel)).collect();
         let mut found = Found::default();
         loop {
             let n = self.next.fetch_add(1, Ordering::Relaxed);
@@ -234,7 +235,7 @@ impl Job for Sweep {
 
 /// A search whose filters admit few rows: these alone are scored. Returns how many, too.
 pub fn pick(kernel: Kernel, blocks: &[SharedBlock], block_rows: usize, probe: &Probe) -> (Hits, usize) {
-    let mut track = Track::new(probe);
+    let mut track = Track::new(probe, kernel);
     let Places::Few(places) = &probe.places else { return (hits(track.part, probe), 0) };
     for few in places.chunk_by(|a, b| *a as usize / block_rows == *b as usize / block_rows) {
         let Some(block) = few.first().and_then(|p| blocks.get(*p as usize / block_rows)) else { continue };
@@ -246,7 +247,7 @@ pub fn pick(kernel: Kernel, blocks: &[SharedBlock], block_rows: usize, probe: &P
                 track.candidates.push(Candidate { slot, upper: f32::INFINITY });
             }
         }
-        track.settle(&block, kernel);
+        track.settle(&block);
     }
     let scored = track.part.scored;
     (hits(track.part, probe), scored)

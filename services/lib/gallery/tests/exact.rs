@@ -2,7 +2,7 @@
 //! bit, on vectors like those of faces, on duplicates, and on vectors made to be hard to tell apart in 8 bits.
 //! The long version, 10,000 probes of each kind against 100,000 rows of 512 values, in a few minutes:
 //! `cargo test --release -p visavis-gallery --test exact -- --ignored --nocapture`.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests")]
 
 mod common;
 
@@ -149,7 +149,7 @@ fn same_as_brute_force(kind: Kind, size: &Size) {
     };
     let probes: Vec<Vec<f32>> = (0..size.probes).map(probe).collect();
     let query = |n: usize| Query {
-        unique_subjects: n / BATCH % 2 == 0,
+        unique_subjects: (n / BATCH).is_multiple_of(2),
         min_score: [None, Some(0.3), Some(0.999)][n / BATCH / 2 % 3],
         ..Query::new(&probes[n], [5, 1, 40][n % 3])
     };

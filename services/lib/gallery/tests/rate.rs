@@ -2,7 +2,7 @@
 //! test at a time, since memory freed by one would be used by the next:
 //! `cargo test --release -p visavis-gallery --test rate -- --ignored --nocapture dim_512`.
 //! `visavis bench search` measures the same of the whole program.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests")]
 
 mod common;
 

@@ -163,10 +163,11 @@ fn probe(faces: &Faces, args: &SearchArgs, n: u64) -> Result<Vec<f32>, Failure> 
     Ok(template.map_err(other)?.to_f32())
 }
 
-/// Puts the rows, made by as many threads as there are cores, into the index; the seconds that the putting took.
+/// Puts the rows, made by the other cores, into the index; the seconds that the putting took.
 fn fill(index: &FlatIndex, faces: &Faces, args: &SearchArgs) -> Result<f64, Failure> {
     let chunks = args.rows.div_ceil(CHUNK);
-    let makers = cores() as u64;
+    // One core is for the putting.
+    let makers = cores().saturating_sub(1).max(1) as u64;
     let mut seconds = 0.0;
     thread::scope(|s| {
         // Each maker has its own channel, so that rows come in order.

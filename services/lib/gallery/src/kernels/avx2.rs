@@ -27,8 +27,8 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], ahead: &[u8]
             // SAFETY: the caller checked that every word has `steps` steps of 256 bytes and every lane `steps` codes.
             unsafe {
                 let mut rows = [_mm256_setzero_si256(); PARTS];
-                for i in 0..PARTS {
-                    rows[i] = _mm256_loadu_si256(at.add(32 * i).cast());
+                for (i, row) in rows.iter_mut().enumerate() {
+                    *row = _mm256_loadu_si256(at.add(32 * i).cast());
                 }
                 for n in 0..N {
                     let probe = _mm256_set1_epi32(*lanes[n].codes.as_ptr().add(step));

@@ -31,8 +31,8 @@ pub fn scan<const N: usize>(tile: &Tile<'_>, lanes: &[Lane<'_>; N], ahead: &[u8]
             // SAFETY: the caller checked that every word has `steps` steps of 256 bytes and every lane `steps` codes.
             unsafe {
                 let mut rows = [_mm512_setzero_si512(); PARTS];
-                for i in 0..PARTS {
-                    rows[i] = _mm512_loadu_si512(at.add(64 * i).cast());
+                for (i, row) in rows.iter_mut().enumerate() {
+                    *row = _mm512_loadu_si512(at.add(64 * i).cast());
                 }
                 for n in 0..N {
                     let probe = _mm512_set1_epi32(*probes[n].add(step));
