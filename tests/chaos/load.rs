@@ -29,6 +29,8 @@ pub struct Outcome {
     pub code: String,
     /// From the moment it was due to its answer.
     pub took: Duration,
+    /// From the moment it was due to the moment it was sent.
+    pub behind: Duration,
     /// From the start of the load to its answer.
     pub at: Duration,
     /// The answer.
@@ -44,11 +46,12 @@ impl Outcome {
 
 /// Sends one request.
 pub async fn ask(client: &Client, number: usize, request: RequestBuilder, due: Instant, start: Instant) -> Outcome {
+    let behind = due.elapsed();
     let (status, code, answer) = match client.try_send(request).await {
         Ok(answer) => (answer.status, answer.json["code"].as_str().unwrap_or_default().to_owned(), Some(answer)),
         Err(e) => (0, format!("{e:?}"), None),
     };
-    Outcome { number, status, code, took: due.elapsed(), at: start.elapsed(), answer }
+    Outcome { number, status, code, took: due.elapsed(), behind, at: start.elapsed(), answer }
 }
 
 /// Sends at a constant rate for a while and waits for every answer.
@@ -107,7 +110,11 @@ fn sorted(mut outcomes: Vec<Outcome>) -> Vec<Outcome> {
 
 /// The time that this share of the outcomes did not exceed.
 pub fn quantile<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>, share: f64) -> Duration {
-    let mut times: Vec<Duration> = outcomes.into_iter().map(|o| o.took).collect();
+    quantile_of(outcomes.into_iter().map(|o| o.took).collect(), share)
+}
+
+/// The time that this share of the times did not exceed.
+pub fn quantile_of(mut times: Vec<Duration>, share: f64) -> Duration {
     times.sort();
     #[expect(
         clippy::cast_possible_truncation,

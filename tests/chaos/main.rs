@@ -10,7 +10,10 @@
 
 #[path = "../events.rs"]
 mod events;
+mod fairness;
 mod gateway_killed;
+#[path = "../inside.rs"]
+mod inside;
 mod kill;
 mod load;
 #[path = "../models.rs"]

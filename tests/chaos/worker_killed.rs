@@ -22,8 +22,11 @@ const ITEMS: usize = 100;
 const EMPTY: usize = 7;
 /// Requests that are waited for.
 const REQUESTS: usize = 40;
-/// What the worker had is taken over and done within this time.
+/// What the worker had is taken over and done within this time. Its lease ends five seconds after its last word; without
+/// it the others would wait for [`IDLE`].
 const RECOVERY: Duration = Duration::from_secs(30);
+/// For how long an entry of a worker that lives must have been silent: longer than this test waits.
+const IDLE: Duration = Duration::from_secs(300);
 
 /// Reads events until `enough`; gives the last one and the ids of all.
 async fn until(events: &mut Events, ids: &mut Vec<u64>, enough: impl Fn(&Event) -> bool) -> Event {
@@ -54,7 +57,9 @@ fn everyone_once(lines: &[Value]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn another_worker_takes_over_and_each_item_has_one_outcome() {
     let _alone = ALONE.lock().await;
-    let mut cluster = Cluster::start(ClusterOptions { nginx: false, ..ClusterOptions::default() });
+    let idle = ("VISAVIS__WORKER__MIN_IDLE_MS".to_owned(), IDLE.as_millis().to_string());
+    let environment = vec![idle];
+    let mut cluster = Cluster::start(ClusterOptions { nginx: false, environment, ..ClusterOptions::default() });
     let clients = [0, 1].map(|i| cluster.gateway(i).client());
     let photo = Picture::decode(&Person::Astronaut.photo()).resized(160, 160).png();
     let nobody = Picture::filled(160, 160, [90; 3]).png();

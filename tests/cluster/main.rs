@@ -9,10 +9,16 @@
 
 mod bulk;
 mod consistency;
+mod dead_letters;
 #[path = "../events.rs"]
 mod events;
+mod failover;
+#[path = "../inside.rs"]
+mod inside;
 mod proxy;
 mod rolling;
+mod round_trips;
+mod slow;
 
 use serde_json::Value;
 use tokio::sync::Mutex;

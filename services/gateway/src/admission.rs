@@ -3,6 +3,7 @@
 
 mod estimate;
 mod fair;
+mod lane;
 mod rates;
 mod sampler;
 
@@ -12,11 +13,11 @@ use domain::{ErrorCode, KeyId, Principal, TenantId};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-pub(crate) use self::{rates::Allowance, sampler::sample};
+pub(crate) use self::{lane::Place, rates::Allowance, sampler::sample};
 
 use self::{
-    estimate::WaitEstimate,
     fair::{FairShare, Short},
+    lane::{Lane, NoPlace},
     rates::{KeyPermit, Rates},
 };
 use crate::{
@@ -57,14 +58,6 @@ impl Bulk {
     }
 }
 
-/// The interactive lane.
-#[derive(Default)]
-struct Lane {
-    estimate: WaitEstimate,
-    /// The last look failed.
-    away: bool,
-}
-
 /// Held until the answer is made.
 pub(crate) struct Admitted {
     held: Arc<Mutex<Held>>,
@@ -82,29 +75,6 @@ impl Drop for Admitted {
         if self.bulk {
             held.bulk.requests = held.bulk.requests.saturating_sub(1);
             held.bulk.kib = held.bulk.kib.saturating_sub(self.kib);
-        }
-    }
-}
-
-/// A job that was promised a place on the interactive lane. Counts as on its way until it arrives or this is dropped.
-pub(crate) struct Place {
-    lane: Arc<Mutex<Lane>>,
-    arrived: Mutex<bool>,
-}
-
-impl Place {
-    /// The job is on the lane.
-    pub fn arrived(&self) {
-        if !std::mem::replace(&mut *self.arrived.lock(), true) {
-            self.lane.lock().estimate.arrived();
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !*self.arrived.get_mut() {
-            self.lane.lock().estimate.gone();
         }
     }
 }
@@ -161,29 +131,35 @@ impl Admission {
         ApiProblem::new(ErrorCode::Overloaded, detail).retry_after(Duration::from_secs(1))
     }
 
-    /// A place on the interactive lane for a job that must be answered within `within`, from the lane as last sampled.
-    /// Whether there is room when the job comes is the queue's last word.
-    pub fn place(&self, within: Duration) -> Result<Place> {
+    /// A place on the interactive lane for a job of `tenant` that must be answered within `within`, from the lane as
+    /// last sampled. Whether there is room when the job comes is the queue's last word.
+    pub fn place(&self, tenant: &TenantId, within: Duration) -> Result<Place> {
         let mut lane = self.lane.lock();
-        if lane.away {
-            self.metrics.refused("queue_unavailable");
-            return Err(ApiProblem::new(ErrorCode::QueueUnavailable, "the queue cannot be used at present"));
-        }
-        let (least, most) = (Duration::from_secs(1), Duration::from_secs(30));
-        let waiting = lane.estimate.waiting();
-        if waiting >= self.queue_depth {
-            self.metrics.refused("queue_depth");
-            let wait = lane.estimate.wait().unwrap_or(least).clamp(least, most);
-            let detail = format!("{waiting} jobs are waiting");
-            return Err(ApiProblem::new(ErrorCode::Overloaded, detail).retry_after(wait));
-        }
-        lane.estimate.admit(within).map_err(|wait| {
-            self.metrics.refused("estimated_wait");
-            let detail = format!("{waiting} jobs are waiting, too many to be done within {} ms", within.as_millis());
-            ApiProblem::new(ErrorCode::Overloaded, detail).retry_after(wait.clamp(least, most))
-        })?;
+        let there = lane.check(tenant, within, self.queue_depth, self.began.elapsed());
+        there.map_err(|why| self.no_place(&lane, within, &why))?;
+        lane.take(tenant);
         drop(lane);
-        Ok(Place { lane: self.lane.clone(), arrived: Mutex::new(false) })
+        Ok(Place { lane: self.lane.clone(), tenant: tenant.clone(), arrived: Mutex::new(false) })
+    }
+
+    fn no_place(&self, lane: &Lane, within: Duration, why: &NoPlace) -> ApiProblem {
+        let (least, most) = (Duration::from_secs(1), Duration::from_secs(30));
+        let (reason, detail, wait) = match why {
+            NoPlace::Away => {
+                self.metrics.refused("queue_unavailable");
+                return ApiProblem::new(ErrorCode::QueueUnavailable, "the queue cannot be used at present");
+            }
+            NoPlace::Depth(waiting) => {
+                ("queue_depth", format!("{waiting} jobs are waiting"), lane.estimate.wait().unwrap_or(least))
+            }
+            NoPlace::Late(waiting, wait) => {
+                let ms = within.as_millis();
+                ("estimated_wait", format!("{waiting} jobs are waiting, too many to be done within {ms} ms"), *wait)
+            }
+            NoPlace::Share(wait) => ("tenant_share", "too many jobs of this tenant are waiting".to_owned(), *wait),
+        };
+        self.metrics.refused(reason);
+        ApiProblem::new(ErrorCode::Overloaded, detail).retry_after(wait.clamp(least, most))
     }
 
     /// Takes one request from the key's allowance; `None` where keys have none.
@@ -239,14 +215,14 @@ mod tests {
     #[test]
     fn a_place_given_up_is_free_again() {
         let limits = Limits { queue_depth: 1, ..Limits::default() };
-        let (admission, within) = (admission(&limits), Duration::from_secs(1));
-        let place = admission.place(within).unwrap();
-        assert_eq!(admission.place(within).err().unwrap().problem.code, ErrorCode::Overloaded);
+        let (admission, tenant, within) = (admission(&limits), who("a").tenant, Duration::from_secs(1));
+        let place = admission.place(&tenant, within).unwrap();
+        assert_eq!(admission.place(&tenant, within).err().unwrap().problem.code, ErrorCode::Overloaded);
         drop(place);
-        let place = admission.place(within).unwrap();
+        let place = admission.place(&tenant, within).unwrap();
         place.arrived();
         drop(place);
-        assert!(admission.place(within).is_err(), "it is on the lane until a look says otherwise");
+        assert!(admission.place(&tenant, within).is_err(), "it is on the lane until a look says otherwise");
     }
 
     #[test]

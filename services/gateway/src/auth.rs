@@ -1,8 +1,14 @@
 //! Who calls: `Authorization: Bearer vv_<id>_<secret>` against the stored hash. Keys are read from the store on every
 //! request, so a deleted or rotated key is refused at once on every gateway.
 
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
 use axum::http::{HeaderMap, header};
-use domain::{ApiKey, ErrorCode, KeyId, Principal, Scope, Timestamp};
+use domain::{ApiKey, ErrorCode, KeyId, Principal, Scope, TenantId, Timestamp};
+use parking_lot::Mutex;
 use rustls::crypto::aws_lc_rs;
 use sha2::{Digest, Sha256};
 use store::ApiKeys;
@@ -61,14 +67,11 @@ fn random<const N: usize>() -> Result<String> {
 /// Finds who calls. Unknown keys and wrong secrets are answered alike, after the same work.
 pub(crate) async fn authenticate(keys: &ApiKeys, headers: &HeaderMap, now: Timestamp) -> Result<Principal> {
     let refused = |detail: &str| ApiProblem::new(ErrorCode::Unauthenticated, detail);
-    let Some(value) = headers.get(header::AUTHORIZATION) else {
+    if !headers.contains_key(header::AUTHORIZATION) {
         return Err(refused("send the header Authorization: Bearer vv_<id>_<secret>"));
-    };
-    let token = value.to_str().ok().and_then(|v| v.split_once(' '));
-    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, t)| t.trim());
-    let credential = token.and_then(Credential::parse);
-    let credential =
-        credential.ok_or_else(|| refused("the Authorization header holds no key of the form vv_<id>_<secret>"))?;
+    }
+    let credential = credential(headers)
+        .ok_or_else(|| refused("the Authorization header holds no key of the form vv_<id>_<secret>"))?;
     let key = keys.get(&credential.id).await?.map(|k| k.value);
     let stored = key.as_ref().map_or("", |k| &k.secret_sha256);
     // Against an unknown id the comparison still runs, with a hash that cannot match.
@@ -80,6 +83,52 @@ pub(crate) async fn authenticate(keys: &ApiKeys, headers: &HeaderMap, now: Times
     match key {
         Some(key) if same => principal(key, now).ok_or_else(|| refused("the API key has expired")),
         _ => Err(refused("the API key is not known, or its secret is wrong")),
+    }
+}
+
+/// The credential a request brings, if it has the form of one.
+fn credential(headers: &HeaderMap) -> Option<Credential> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| Credential::parse(token.trim()))?
+}
+
+/// Credentials that the store knew a moment ago. Good for what is done before the store has answered, refusals above all:
+/// whoever is let in was looked up for this very request.
+#[derive(Default)]
+pub(crate) struct Remembered(Mutex<HashMap<KeyId, Known>>);
+
+struct Known {
+    secret_sha256: String,
+    tenant: TenantId,
+    at: Instant,
+}
+
+/// How long a credential is remembered, and how many.
+const REMEMBERED_FOR: Duration = Duration::from_secs(60);
+const MOST_REMEMBERED: usize = 4096;
+
+impl Remembered {
+    /// The request's credential was just found to be this caller's.
+    pub fn remember(&self, headers: &HeaderMap, who: &Principal) {
+        let Some(credential) = credential(headers) else { return };
+        let known = Known { secret_sha256: credential.hash(), tenant: who.tenant.clone(), at: Instant::now() };
+        let mut all = self.0.lock();
+        if all.len() >= MOST_REMEMBERED {
+            all.retain(|_, known| known.at.elapsed() < REMEMBERED_FOR);
+        }
+        if all.len() < MOST_REMEMBERED {
+            all.insert(credential.id, known);
+        }
+    }
+
+    /// Key and tenant of the request's credential, if that was good a moment ago.
+    pub fn find(&self, headers: &HeaderMap) -> Option<(KeyId, TenantId)> {
+        let credential = credential(headers)?;
+        let hash = credential.hash();
+        let all = self.0.lock();
+        let known = all.get(&credential.id).filter(|known| known.at.elapsed() < REMEMBERED_FOR)?;
+        let same: bool = hash.as_bytes().ct_eq(known.secret_sha256.as_bytes()).into();
+        same.then(|| (credential.id, known.tenant.clone()))
     }
 }
 
@@ -107,6 +156,21 @@ mod tests {
         assert_eq!((read.id, &read.secret), (made.id.clone(), &made.secret));
         assert_eq!(made.hash().len(), 64);
         assert!(!made.hash().contains(&made.secret));
+    }
+
+    #[test]
+    fn a_credential_is_remembered_with_its_secret() {
+        let (made, remembered) = (Credential::generate(None).unwrap(), Remembered::default());
+        let headers = |shown: &str| -> HeaderMap {
+            [(header::AUTHORIZATION, format!("Bearer {shown}").parse().unwrap())].into_iter().collect()
+        };
+        assert!(remembered.find(&headers(&made.shown())).is_none());
+        let tenant = TenantId::new("a").unwrap();
+        let who = Principal { key: made.id.clone(), tenant: tenant.clone(), scopes: std::iter::empty().collect() };
+        remembered.remember(&headers(&made.shown()), &who);
+        assert_eq!(remembered.find(&headers(&made.shown())), Some((made.id.clone(), tenant)));
+        let other = Credential::generate(Some(made.id)).unwrap();
+        assert!(remembered.find(&headers(&other.shown())).is_none(), "another secret");
     }
 
     #[test]

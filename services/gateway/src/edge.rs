@@ -23,7 +23,7 @@ pub(crate) use idempotency::{StoredAs, Unstorable};
 
 use self::body::Incoming;
 use crate::{
-    admission::Allowance,
+    admission::{Allowance, Place},
     auth,
     context::{REQUEST_ID, deadline, prefer, request_id},
     metrics::Gauged,
@@ -40,13 +40,9 @@ pub(crate) async fn edge(State(app): State<App>, mut request: Request, next: Nex
     let body = Incoming::take(&mut request);
     let rule = app.rules.find(&seen.route, &seen.method);
     let within = patience(&app, rule, request.headers());
-    let known = in_time(within, identify(&app, rule, &mut request)).await;
+    let known = in_time(within, known(&app, rule, &mut request)).await;
     let (key, allowance, answer) = match known {
-        Ok(key) => {
-            let allowance = match &key {
-                Some(key) => app.admission.allowance(&app.queue, key).await,
-                None => None,
-            };
+        Ok((key, allowance)) => {
             let refusal = allowance.as_ref().and_then(Allowance::refusal).map_or(Ok(()), Err);
             let answer = match refusal.and_then(|()| authorise(rule, &request)) {
                 Err(refusal) => Err(refusal),
@@ -70,15 +66,34 @@ fn defect() -> ApiProblem {
     ApiProblem::new(ErrorCode::Internal, "a defect of the service; the log holds the details")
 }
 
-/// Checks the credential before anything else is looked at. Public operations need none.
-async fn identify(app: &App, rule: Option<&Rule>, request: &mut Request) -> Result<Option<KeyId>> {
-    if rule.and_then(|r| r.scope).is_none() {
-        return Ok(None);
+/// Who calls, and what their key has left. Of a caller who is remembered the allowance is asked for meanwhile, and a
+/// place on the lane is taken before: under overload a refusal waits for nothing.
+async fn known(app: &App, rule: Option<&Rule>, request: &mut Request) -> Result<(Option<KeyId>, Option<Allowance>)> {
+    // Public operations need no credential.
+    let Some(rule) = rule.filter(|r| r.scope.is_some()) else { return Ok((None, None)) };
+    let remembered = app.remembered.find(request.headers());
+    // What is wrong with the request otherwise is told once there is a place.
+    if let (Some((_, tenant)), Ok(Some(Lane::Interactive(within)))) = (&remembered, lane(app, rule, request)) {
+        let place = Arc::new(app.admission.place(tenant, within)?);
+        request.extensions_mut().insert(place);
     }
-    let principal = auth::authenticate(&app.keys, request.headers(), Timestamp::now()).await?;
+    let allowance = async |key: &KeyId| app.admission.allowance(&app.queue, key).await;
+    let identified = auth::authenticate(&app.keys, request.headers(), Timestamp::now());
+    let (principal, allowance) = match &remembered {
+        Some((key, _)) => {
+            let (principal, allowance) = tokio::join!(identified, allowance(key));
+            (principal?, allowance)
+        }
+        None => {
+            let principal = identified.await?;
+            app.remembered.remember(request.headers(), &principal);
+            let allowance = allowance(&principal.key).await;
+            (principal, allowance)
+        }
+    };
     let key = principal.key.clone();
     request.extensions_mut().insert(principal);
-    Ok(Some(key))
+    Ok((Some(key), allowance))
 }
 
 /// Whether the caller has the scope that the operation needs.
@@ -102,8 +117,10 @@ async fn through(
     let limit = if rule.takes_images { app.config.limits.request_bytes } else { app.config.limits.json_bytes };
     let lane = lane(app, rule, &request)?;
     let admitted = app.admission.admit(who, incoming.expected(request.headers(), limit)?, lane == Some(Lane::Bulk))?;
-    if let Some(Lane::Interactive(within)) = lane {
-        let place = Arc::new(app.admission.place(within)?);
+    if let Some(Lane::Interactive(within)) = lane
+        && request.extensions().get::<Arc<Place>>().is_none()
+    {
+        let place = Arc::new(app.admission.place(&who.tenant, within)?);
         request.extensions_mut().insert(place);
     }
     *request.body_mut() = incoming.read(limit, app.config.times.body).await?.into();

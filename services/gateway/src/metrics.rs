@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 use wire::v1::Reply;
 
 /// Counters, histograms and gauges of the gateway.
@@ -12,6 +14,7 @@ pub(crate) struct Metrics {
     seconds: HistogramVec,
     stages: HistogramVec,
     refusals: IntCounterVec,
+    refusal_seconds: Histogram,
     /// Requests being worked on.
     pub in_flight: IntGauge,
     /// Jobs being waited for.
@@ -24,6 +27,8 @@ pub(crate) struct Metrics {
     pub queue_in_flight: IntGaugeVec,
     /// How long the oldest job has waited, by lane.
     pub queue_oldest: GaugeVec,
+    /// Jobs given up and kept for an operator, by lane.
+    pub queue_dead: IntGaugeVec,
 }
 
 /// Upper edges in seconds, from a health check to the longest deadline.
@@ -48,10 +53,18 @@ impl Metrics {
                 Opts::new("visavis_requests_refused_total", "Requests refused before their body was read"),
                 &["reason"],
             )?,
+            refusal_seconds: Histogram::with_opts(seconds(
+                "visavis_refusal_duration_seconds",
+                "Time from a request's head to its refusal with 503",
+            ))?,
             queue_depth: IntGaugeVec::new(Opts::new("visavis_queue_depth", "Jobs nobody has taken"), &["lane"])?,
             queue_in_flight: IntGaugeVec::new(Opts::new("visavis_queue_in_flight", "Jobs being worked on"), &["lane"])?,
             queue_oldest: GaugeVec::new(
                 Opts::new("visavis_queue_oldest_age_seconds", "How long the oldest job has waited"),
+                &["lane"],
+            )?,
+            queue_dead: IntGaugeVec::new(
+                Opts::new("visavis_queue_dead_letters", "Jobs given up and kept for an operator"),
                 &["lane"],
             )?,
         };
@@ -62,6 +75,8 @@ impl Metrics {
         registry.register(Box::new(metrics.pending.clone()))?;
         registry.register(Box::new(metrics.workers.clone()))?;
         registry.register(Box::new(metrics.refusals.clone()))?;
+        registry.register(Box::new(metrics.refusal_seconds.clone()))?;
+        registry.register(Box::new(metrics.queue_dead.clone()))?;
         registry.register(Box::new(metrics.queue_depth.clone()))?;
         registry.register(Box::new(metrics.queue_in_flight.clone()))?;
         registry.register(Box::new(metrics.queue_oldest.clone()))?;
@@ -83,6 +98,9 @@ impl Metrics {
         };
         self.requests.with_label_values(&[route, method, class]).inc();
         self.seconds.with_label_values(&[route, method, class]).observe(took.as_secs_f64());
+        if status == 503 {
+            self.refusal_seconds.observe(took.as_secs_f64());
+        }
     }
 
     /// One refused request. `reason` is one of a few fixed words.

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     admission::Admission,
+    auth::Remembered,
     config::GatewayConfig,
     fleet::Fleet,
     metrics::Metrics,
@@ -32,6 +33,8 @@ pub(crate) struct AppState {
     pub pepper: Pepper,
     pub collections: Collections,
     pub keys: ApiKeys,
+    /// Credentials for quick refusals.
+    pub remembered: Remembered,
     pub idempotency: Idempotency,
     pub queue: Queue,
     /// Where workers send replies for this gateway.
@@ -71,6 +74,7 @@ impl AppState {
         Self {
             collections: Collections::new(store.clone()),
             keys: ApiKeys::new(store.clone()),
+            remembered: Remembered::default(),
             idempotency: Idempotency::new(store.clone()),
             admission: Admission::new(&config.limits, metrics.clone()),
             fleet: Arc::new(Fleet::new(queue.clone(), system.clone(), metrics.workers.clone())),

@@ -5,6 +5,7 @@ mod machine;
 mod models;
 pub mod pictures;
 mod pipeline;
+mod search;
 mod serve;
 
 use runtime::{Config, telemetry};
@@ -42,6 +43,7 @@ pub async fn run(config: Config, command: BenchCommand) -> Result<(), Failure> {
     match command {
         BenchCommand::Models(args) => show(&models::run(&config, &args).await?, args.output),
         BenchCommand::Pipeline(args) => show(&pipeline::run(&config, &args).await?, args.output),
+        BenchCommand::Search(args) => show(&search::run(&args).await?, args.output),
         BenchCommand::Serve(args) => show(&serve::run(&config, &args).await?, args.output),
     }
 }

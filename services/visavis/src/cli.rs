@@ -10,8 +10,10 @@ use crate::queue_command::LaneName;
 use crate::settings::Flags;
 
 mod bench;
+mod eval;
 
-pub use bench::{BenchCommand, ModelsBenchArgs, OutputArgs, PipelineArgs, ServeArgs};
+pub use bench::{BenchCommand, ModelsBenchArgs, OutputArgs, PipelineArgs, SearchArgs, ServeArgs};
+pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, TableFormat, VerificationArgs};
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
 #[derive(Debug, Parser)]
@@ -109,12 +111,6 @@ pub struct QuantizeArgs {
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub models: ModelArgs,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum EvalCommand {
-    /// Compare labelled pairs of pictures: accuracy, AUC, EER, TAR at FMR, failures to enrol
-    Verification(VerificationArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -269,28 +265,6 @@ pub struct ModelArgs {
     /// Never fetch anything
     #[arg(long)]
     offline: bool,
-}
-
-/// Flags of `eval verification`.
-#[derive(Debug, Args)]
-pub struct VerificationArgs {
-    /// Pairs to measure on: CSV with the header left,right,same
-    #[arg(long, value_name = "CSV")]
-    pub pairs: PathBuf,
-    /// Folder the pictures' names are relative to
-    #[arg(long, value_name = "DIR")]
-    pub images: PathBuf,
-    /// Pairs the threshold of the accuracy is chosen on; without them it is chosen on --pairs
-    #[arg(long, value_name = "CSV")]
-    pub threshold_from: Option<PathBuf>,
-    /// Write the report as JSON
-    #[arg(long, value_name = "OUT")]
-    pub json: Option<PathBuf>,
-    /// Threads for each stage; 0 takes one per core
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub threads: usize,
-    #[command(flatten)]
-    pub models: ModelArgs,
 }
 
 impl UpArgs {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::{Link, LinkOptions};
+use link::{Link, LinkError, LinkOptions, ServerReport};
 use queue::{Queue, RedisEngine, RedisOptions};
 use runtime::config::{Erase, QueueEngine, RedisSection, StoreEngine};
 use runtime::{Condition, Config, Secret, Shutdown};
@@ -54,33 +54,26 @@ pub fn shared_queue(config: &Config) -> Result<(Queue, RedisEngine), Failure> {
     Ok((Queue::new(Arc::new(engine.clone())).lane_capacity(config.queue.lane_jobs), engine))
 }
 
+/// The store on the configured server, for tools that read and change job records only.
+///
+/// # Errors
+/// No server named, an address that cannot be read, a server that is away.
+pub async fn shared_store(config: &Config) -> Result<Arc<dyn Store>, Failure> {
+    let options = RedisStoreOptions { erase: EraseMode::Logical, allow_weak_durability: true, ..store_options(config) };
+    Ok(Arc::new(RedisStore::open(store_link(config)?, options).await?))
+}
+
 async fn queue(config: &Config, shutdown: &Shutdown, waiting: &Condition) -> Result<Option<Queue>, Failure> {
     if config.queue.engine == QueueEngine::Memory {
         return Ok(Some(Queue::memory(wiring::queue(config))));
     }
     let (queue, engine) = shared_queue(config)?;
-    loop {
-        match engine.check_server().await {
-            Ok(report) => {
-                for warning in &report.warnings {
-                    tracing::warn!(server = report.product, "{warning}");
-                }
-                if let Some(error) = report.errors.first() {
-                    return Err(Failure::Unavailable(format!("the queue's server will not do: {error}")));
-                }
-                tracing::info!(server = report.product, "the queue is in reach");
-                return Ok(Some(queue));
-            }
-            Err(error) if error.is_final() => return Err(Failure::Unavailable(format!("the queue: {error}"))),
-            Err(error) => {
-                tracing::warn!(%error, "waiting for the queue's server");
-                waiting.unmet(format!("waiting for the queue's server: {error}"));
-            }
-        }
-        if pause(shutdown).await.is_none() {
-            return Ok(None);
-        }
-    }
+    let look = async || match engine.check_server().await {
+        Ok(report) => Look::Answered(report),
+        Err(error) if error.is_final() => Look::Refused(error.to_string()),
+        Err(error) => Look::Away(error.to_string()),
+    };
+    Ok(reached("queue", look, shutdown, waiting).await?.map(|()| queue))
 }
 
 async fn store(
@@ -94,9 +87,28 @@ async fn store(
         let store = RedbStore::open_with(&data.store(), options)?;
         return Ok(Some((Arc::new(store), "redb, on disk before the acknowledgement".into())));
     }
+    let link = store_link(config)?;
+    // Reached first by hand: a server that is away is waited for, one that will not do is not.
+    let look = async || match link.check_server().await {
+        Ok(report) => Look::Answered(report),
+        Err(LinkError::Refused(why)) => Look::Refused(why),
+        Err(error) => Look::Away(error.to_string()),
+    };
+    if reached("store", look, shutdown, waiting).await?.is_none() {
+        return Ok(None);
+    }
+    let store = RedisStore::open(link.clone(), store_options(config)).await?;
+    let durability = store.durability_detail();
+    Ok(Some((Arc::new(store), durability)))
+}
+
+fn store_link(config: &Config) -> Result<Link, Failure> {
     let missing = || Failure::Usage("name the server of the store: --redis URL, or redis.url".into());
-    let link = connect(&config.redis, config.redis.url.as_ref().ok_or_else(missing)?)?;
-    let options = RedisStoreOptions {
+    connect(&config.redis, config.redis.url.as_ref().ok_or_else(missing)?)
+}
+
+fn store_options(config: &Config) -> RedisStoreOptions {
+    RedisStoreOptions {
         erase: match config.redis.erase {
             Erase::Rewrite => EraseMode::Rewrite,
             Erase::Logical => EraseMode::Logical,
@@ -104,27 +116,45 @@ async fn store(
         allow_weak_durability: config.redis.allow_weak_durability,
         wait_timeout: response_timeout(&config.redis) * 4 / 5,
         ..RedisStoreOptions::default()
-    };
+    }
+}
+
+/// What a server said when it was looked at.
+enum Look {
+    /// What it is.
+    Answered(ServerReport),
+    /// It will have nothing to do with this process.
+    Refused(String),
+    /// Nothing.
+    Away(String),
+}
+
+/// Waits until a server answers, and sees whether it will do. Nothing when the process is told to stop meanwhile.
+async fn reached(
+    what: &str,
+    look: impl AsyncFn() -> Look,
+    shutdown: &Shutdown,
+    waiting: &Condition,
+) -> Result<Option<()>, Failure> {
     loop {
-        // Reached first by hand: a server that is away is waited for, one that will not do is not.
-        let reached = link.check_server().await;
-        match reached {
-            Ok(report) if !report.errors.is_empty() => {
-                let errors = report.errors.join("; ");
-                return Err(Failure::Unavailable(format!("the store's server will not do: {errors}")));
+        match look().await {
+            Look::Answered(report) => {
+                for warning in &report.warnings {
+                    tracing::warn!(server = report.product, "the {what}'s server: {warning}");
+                }
+                if !report.errors.is_empty() {
+                    let errors = report.errors.join("; ");
+                    return Err(Failure::Unavailable(format!("the {what}'s server will not do: {errors}")));
+                }
+                tracing::info!(server = report.product, "the {what} is in reach");
+                return Ok(Some(()));
             }
-            Ok(_) => {
-                let store = RedisStore::open(link.clone(), options).await?;
-                let durability = store.durability_detail();
-                tracing::info!(durability, "the store is in reach");
-                return Ok(Some((Arc::new(store), durability)));
+            Look::Refused(why) => {
+                return Err(Failure::Unavailable(format!("the {what}'s server refuses this process: {why}")));
             }
-            Err(link::LinkError::Refused(why)) => {
-                return Err(Failure::Unavailable(format!("the store's server refuses this process: {why}")));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "waiting for the store's server");
-                waiting.unmet(format!("waiting for the store's server: {error}"));
+            Look::Away(why) => {
+                tracing::warn!(why, "waiting for the {what}'s server");
+                waiting.unmet(format!("waiting for the {what}'s server: {why}"));
             }
         }
         if pause(shutdown).await.is_none() {

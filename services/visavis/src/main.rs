@@ -15,6 +15,7 @@ mod models_command;
 mod output;
 mod progress;
 mod queue_command;
+mod records;
 mod roles;
 mod sample;
 mod settings;
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigCommand, EvalCommand, ModelsCommand};
+use cli::{Cli, Command, ConfigCommand, ModelsCommand};
 use failure::Failure;
 use roles::Roles;
 
@@ -74,9 +75,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
                 models_command::quantize(settings::load(&args.models.settings())?.config, args).await
             }
         },
-        Command::Eval { command: EvalCommand::Verification(args) } => {
-            eval::verification(settings::load(&args.models.settings())?.config, args).await
-        }
+        Command::Eval { command } => eval::run(settings::load(&command.settings())?.config, command).await,
         Command::Bench { command } => bench::run(settings::load(&command.settings())?.config, command).await,
         Command::Openapi => {
             output::text(&gateway::openapi_json());

@@ -10,6 +10,7 @@ use crate::cli::{LetterArgs, QueueCommand};
 use crate::engines;
 use crate::failure::Failure;
 use crate::output;
+use crate::records::Records;
 
 /// Most dead letters looked at.
 const ALL: usize = 10_000;
@@ -17,25 +18,63 @@ const ALL: usize = 10_000;
 /// Carries out one of the queue's commands.
 ///
 /// # Errors
-/// A server that is away, a dead letter that is not there.
+/// A server that is away, a dead letter that is not there, an id that is none.
 pub async fn run(config: &Config, command: &QueueCommand) -> Result<(), Failure> {
     let (queue, _) = engines::shared_queue(config)?;
     match command {
         QueueCommand::Ls { lane, json, .. } => list(&queue, lanes(*lane), *json).await,
-        QueueCommand::Show { id, lane, .. } => show(&queue, lanes(*lane), id).await,
+        QueueCommand::Show { id, lane, .. } => {
+            let (lane, letter) = find(&queue, &lanes(*lane), id).await?;
+            show(lane, &letter);
+            Ok(())
+        }
         QueueCommand::Retry(LetterArgs { id, lane, .. }) => {
-            let done =
-                each(&queue, lanes(*lane), id.as_deref(), async |lane, id| queue.retry_dead_letter(lane, id).await);
-            output::text(&format!("{} back on its lane", done.await?));
+            let records = Records::of(config).await?;
+            let mut count = 0;
+            for (lane, letter) in chosen(&queue, &lanes(*lane), id.as_deref()).await? {
+                count += usize::from(records.retry(&queue, lane, &letter).await?);
+            }
+            output::text(&format!("{count} back on its lane"));
             Ok(())
         }
         QueueCommand::Drop(LetterArgs { id, lane, .. }) => {
-            let done =
-                each(&queue, lanes(*lane), id.as_deref(), async |lane, id| queue.drop_dead_letter(lane, id).await);
-            output::text(&format!("{} forgotten", done.await?));
+            let mut count = 0;
+            for (lane, letter) in chosen(&queue, &lanes(*lane), id.as_deref()).await? {
+                count += usize::from(queue.drop_dead_letter(lane, &letter.id).await.map_err(away)?);
+            }
+            output::text(&format!("{count} forgotten"));
             Ok(())
         }
     }
+}
+
+/// One dead letter, on whichever of these lanes it died.
+async fn find(queue: &Queue, lanes: &[Lane], id: &str) -> Result<(Lane, DeadLetter), Failure> {
+    let is_one = id.split_once('-').is_some_and(|(ms, n)| [ms, n].iter().all(|part| part.parse::<u64>().is_ok()));
+    if !is_one {
+        let detail =
+            format!("{id:?} is no id of a dead letter: they look like 1767225600000-0; `visavis queue ls` shows them");
+        return Err(Failure::Usage(detail));
+    }
+    for lane in lanes {
+        if let Some(letter) = queue.dead_letter(*lane, &EntryId::new(id)).await.map_err(away)? {
+            return Ok((*lane, letter));
+        }
+    }
+    Err(Failure::Usage(format!("there is no dead letter {id}; `visavis queue ls` shows them")))
+}
+
+/// The one that is named, or without an id all of them.
+async fn chosen(queue: &Queue, lanes: &[Lane], id: Option<&str>) -> Result<Vec<(Lane, DeadLetter)>, Failure> {
+    if let Some(id) = id {
+        return Ok(vec![find(queue, lanes, id).await?]);
+    }
+    let mut all = Vec::new();
+    for lane in lanes {
+        let letters = queue.dead_letters(*lane, ALL).await.map_err(away)?;
+        all.extend(letters.into_iter().map(|letter| (*lane, letter)));
+    }
+    Ok(all)
 }
 
 fn lanes(one: Option<LaneName>) -> Vec<Lane> {
@@ -90,50 +129,24 @@ async fn list(queue: &Queue, lanes: Vec<Lane>, json: bool) -> Result<(), Failure
     Ok(())
 }
 
-async fn show(queue: &Queue, lanes: Vec<Lane>, id: &str) -> Result<(), Failure> {
-    for lane in lanes {
-        let letters = queue.dead_letters(lane, ALL).await.map_err(away)?;
-        let Some(letter) = letters.into_iter().find(|l| l.id.as_str() == id) else { continue };
-        let about = About::of(&letter);
-        let rows = [
-            ("lane", lane.as_str().to_owned()),
-            ("died", letter.died_at.to_string()),
-            ("reason", letter.reason.clone()),
-            ("deliveries", letter.deliveries.to_string()),
-            ("bytes", letter.bytes.len().to_string()),
-            ("job", about.job),
-            ("kind", about.kind),
-            ("tenant", about.tenant),
-            ("API key", about.key),
-            ("request", about.request),
-            ("accepted", about.created),
-            ("deadline", about.deadline),
-        ];
-        let text: String = rows.iter().map(|(name, value)| format!("{name:12} {value}\n")).collect();
-        output::text(&text);
-        return Ok(());
-    }
-    Err(missing(id))
-}
-
-/// Does the same to one dead letter, or to all of them without an id; how many that were.
-async fn each(
-    queue: &Queue,
-    lanes: Vec<Lane>,
-    id: Option<&str>,
-    act: impl AsyncFn(Lane, &EntryId) -> Result<bool, queue::QueueError>,
-) -> Result<usize, Failure> {
-    let mut count = 0;
-    for lane in lanes {
-        let letters = queue.dead_letters(lane, ALL).await.map_err(away)?;
-        for letter in letters.iter().filter(|l| id.is_none_or(|id| id == l.id.as_str())) {
-            count += usize::from(act(lane, &letter.id).await.map_err(away)?);
-        }
-    }
-    match id {
-        Some(id) if count == 0 => Err(missing(id)),
-        _ => Ok(count),
-    }
+fn show(lane: Lane, letter: &DeadLetter) {
+    let about = About::of(letter);
+    let rows = [
+        ("lane", lane.as_str().to_owned()),
+        ("died", letter.died_at.to_string()),
+        ("reason", letter.reason.clone()),
+        ("deliveries", letter.deliveries.to_string()),
+        ("bytes", letter.bytes.len().to_string()),
+        ("job", about.job),
+        ("kind", about.kind),
+        ("tenant", about.tenant),
+        ("API key", about.key),
+        ("request", about.request),
+        ("accepted", about.created),
+        ("deadline", about.deadline),
+    ];
+    let text: String = rows.iter().map(|(name, value)| format!("{name:12} {value}\n")).collect();
+    output::text(&text);
 }
 
 /// What may be told of a dead letter.
@@ -163,10 +176,6 @@ impl About {
             deadline: told.deadline.to_string(),
         }
     }
-}
-
-fn missing(id: &str) -> Failure {
-    Failure::Usage(format!("there is no dead letter {id}; `visavis queue ls` shows them"))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "fits map_err")]

@@ -95,7 +95,7 @@ impl Core {
         engines: Engines,
     ) -> Self {
         let max_bytes = Some(config.gallery.max_bytes).filter(|b| *b > 0);
-        let options = GalleryOptions { snapshots: Some(data.snapshots()), max_bytes };
+        let options = GalleryOptions { snapshots: Some(data.snapshots()), max_bytes, threads: 0 };
         let galleries = Arc::new(Galleries::new(engines.store.clone(), options));
         let queue_engine = match config.queue.engine {
             QueueEngine::Memory => "memory",

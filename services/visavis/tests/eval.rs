@@ -1,50 +1,88 @@
-//! `visavis eval verification` on a few labelled pairs, where the evaluation pictures are present.
+//! `visavis eval` as a user meets it: the real binary with real models on a few photos, its reports and its refusals.
+//! More pictures, and figures to compare with, where the evaluation pictures are present.
 
-use std::path::PathBuf;
-use std::process::Command;
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-#[test]
-fn a_report_of_a_few_pairs_and_a_picture_without_a_face() {
-    let shared = std::env::var_os("VISAVIS_SHARED").map(PathBuf::from);
-    let shared = shared.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"));
-    let images = shared.join("data/lfw-view1");
-    let Ok(all) = std::fs::read_to_string(images.join("pairsDevTest.csv")) else {
-        eprintln!("SKIPPED: no evaluation pictures at {}", images.display());
-        return;
-    };
-    let work = tempfile::tempdir().unwrap();
-    let (same, other): (Vec<&str>, Vec<&str>) = all.lines().skip(1).partition(|l| l.ends_with(",1"));
-    let pairs = |from: usize| [&same[from..from + 12], &other[from..from + 12]].concat().join("\n");
-    // An absolute name beside the folder: a file that is no picture, hence a failure to enrol.
-    let broken = work.path().join("broken.jpg");
-    std::fs::write(&broken, "no picture").unwrap();
-    let test = format!("left,right,same\n{}\n{},{},1\n", pairs(0), broken.display(), broken.display());
-    let (test_file, train_file) = (work.path().join("test.csv"), work.path().join("train.csv"));
-    std::fs::write(&test_file, test).unwrap();
-    std::fs::write(&train_file, format!("left,right,same\n{}\n", pairs(20))).unwrap();
+#[path = "eval/calibrate.rs"]
+mod calibrate;
+#[path = "eval/identification.rs"]
+mod identification;
+#[path = "eval/refusals.rs"]
+mod refusals;
+#[path = "eval/verification.rs"]
+mod verification;
 
-    let out = work.path().join("report.json");
-    let output = Command::new(env!("CARGO_BIN_EXE_visavis"))
-        .args(["eval", "verification", "--pairs"])
-        .arg(&test_file)
-        .arg("--images")
-        .arg(&images)
-        .arg("--threshold-from")
-        .arg(&train_file)
-        .arg("--json")
-        .arg(&out)
-        .output()
-        .unwrap();
-    let table = String::from_utf8_lossy(&output.stdout);
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use testkit::Person;
+
+/// A folder for each of three people with three photos each, and a picture without a face.
+struct Photos {
+    folder: tempfile::TempDir,
+}
+
+impl Photos {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for person in Person::ALL {
+            let own = folder.path().join(person.id());
+            fs::create_dir(&own).unwrap();
+            for (i, photo) in std::iter::once(person.photo()).chain(person.others()).enumerate() {
+                fs::write(own.join(format!("{i}.png")), photo).unwrap();
+            }
+        }
+        fs::write(folder.path().join("empty.png"), testkit::Picture::filled(200, 200, [90; 3]).png()).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Runs `visavis eval` with models from the cache of all tests.
+fn eval(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_visavis"));
+    command.arg("eval").args(args).env("VISAVIS__MODELS__CACHE_DIR", testkit::cache_dir());
+    command.output().unwrap()
+}
+
+/// Runs it and expects success; gives what it printed.
+fn evaluated(args: &[&str]) -> String {
+    let output = eval(args);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(table.contains("chosen on train.csv") && table.contains("images/s"), "{table}");
+    String::from_utf8(output.stdout).unwrap()
+}
 
-    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
-    let report = &json["report"];
-    assert_eq!(report["pairs"], 25);
-    // The broken pair is an error; the others are easy.
-    assert_eq!(report["accuracy"]["correct"], 24, "{report}");
-    assert_eq!(report["accuracy"]["threshold_origin"], "other_pairs");
-    assert_eq!(report["failures"]["failed_samples"], 1);
-    assert_eq!(json["failures"][0]["reason"].as_str().map(|r| r.starts_with("no_face")), Some(false), "{json}");
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// A file with this text; its path as text.
+fn file(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    text_of(&path)
+}
+
+fn text_of(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// The page and its figures name no folder of this machine.
+fn assert_names_no_folder(report: &Path, folders: &[&Path]) {
+    for path in [report.join("report.html"), report.join("report.json")] {
+        let text = fs::read_to_string(&path).unwrap();
+        for folder in folders {
+            assert!(!text.contains(folder.to_str().unwrap()), "{} names {}", path.display(), folder.display());
+        }
+    }
+}
+
+/// LFW View 1, where it is there.
+fn lfw() -> Option<PathBuf> {
+    testkit::shared_or_skip("data/lfw-view1")
 }

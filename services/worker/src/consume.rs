@@ -7,14 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domain::{ErrorCode, Problem, Timestamp};
+use domain::{ErrorCode, Lane, Problem, Timestamp};
 use futures::FutureExt;
 use queue::{Consumer, Delivery};
 use tokio::sync::Semaphore;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use wire::v1::{BulkRequest, envelope::Request, reply::Outcome};
 
 use crate::{
+    drain::Running,
     jobs::{
         self, Desk,
         bulk::{self, Slice},
@@ -38,7 +39,7 @@ pub async fn consume(
     desk: Arc<Desk>,
     consumer: Consumer,
     slots: usize,
-    running: TaskTracker,
+    running: Running,
     shutdown: CancellationToken,
 ) -> Consumer {
     let slots = Arc::new(Semaphore::new(slots.max(1)));
@@ -110,6 +111,7 @@ async fn in_turn<T>(desk: &Desk, alone: bool, work: impl Future<Output = T>) -> 
 /// One job from delivery to acknowledgement. A panic is that job's `internal`, nobody else's.
 async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
     let _in_flight = InFlight::enter(desk);
+    let _awaited = (delivery.lane() == Lane::Interactive).then(|| desk.precedence.awaited());
     let timings = Arc::new(Timings::new(desk.metrics.stage_seconds.clone()));
     timings.add(Stage::Queue, delivery.queued_for());
     let context = Context { deadline: deadline(&delivery), timings: Arc::clone(&timings) };

@@ -1,22 +1,44 @@
 //! Drain: what happens between being told to stop and stopping. The consumers have ceased to read; jobs begun are
-//! finished, replied to and acknowledged, within the grace period.
+//! finished, replied to and acknowledged, within the grace period. What is not done by then goes back to its lane.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use queue::Consumer;
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinHandle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Longest time to take a name off its lane.
+/// Longest time to take a name off its lane; what was given up is on its way back meanwhile.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// Waits for the running jobs, at most `grace`. Gives the number of jobs left behind: they stay on the lane and are
-/// delivered to another worker.
-pub async fn drain(running: &TaskTracker, grace: Duration) -> usize {
-    running.close();
-    if tokio::time::timeout(grace, running.wait()).await.is_err() {
-        tracing::warn!(left = running.len(), "the grace period ended before all jobs were done");
+/// The jobs under way.
+#[derive(Clone, Default)]
+pub struct Running {
+    jobs: TaskTracker,
+    give_up: CancellationToken,
+}
+
+impl Running {
+    /// Sees to a job in a task of its own. When it is given up, what it holds is dropped, which puts the job back.
+    pub fn spawn(&self, job: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let give_up = self.give_up.clone();
+        self.jobs.spawn(async move {
+            give_up.run_until_cancelled(job).await;
+        })
     }
-    running.len()
+
+    /// Waits for the running jobs, at most `grace`, then gives up the others. Gives the number of those: they are back
+    /// on their lanes, for other workers to take at once.
+    pub async fn drain(&self, grace: Duration) -> usize {
+        self.jobs.close();
+        if tokio::time::timeout(grace, self.jobs.wait()).await.is_ok() {
+            return 0;
+        }
+        let left = self.jobs.len();
+        tracing::warn!(left, "the grace period ended before all jobs were done; the others are given back");
+        self.give_up.cancel();
+        self.jobs.wait().await;
+        left
+    }
 }
 
 /// Takes the consumers' names off their lanes. One that still holds jobs stays until others have taken those over.
@@ -34,15 +56,23 @@ pub async fn leave(consumers: Vec<Consumer>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn waits_for_running_jobs_but_not_for_ever() {
-        let running = TaskTracker::new();
+    async fn waits_for_running_jobs_but_not_for_ever_and_lets_go_of_the_others() {
+        let running = Running::default();
         running.spawn(tokio::time::sleep(Duration::from_secs(5)));
-        assert_eq!(drain(&running, Duration::from_secs(6)).await, 0);
-        let running = TaskTracker::new();
-        running.spawn(tokio::time::sleep(Duration::from_secs(60)));
-        assert_eq!(drain(&running, Duration::from_secs(6)).await, 1);
+        assert_eq!(running.drain(Duration::from_secs(6)).await, 0);
+        let running = Running::default();
+        let held = Arc::new(());
+        let mine = Arc::clone(&held);
+        running.spawn(async move {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            drop(mine);
+        });
+        assert_eq!(running.drain(Duration::from_secs(6)).await, 1);
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 }

@@ -10,13 +10,17 @@ mod enrol;
 mod identify;
 mod verify;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use domain::{
     CalibrationTable, Collection, CollectionId, ErrorCode, Problem, Purpose, Template, TenantId, ThresholdSpec,
 };
 use gallery::Galleries;
 use store::{Collections, Jobs, Pepper, RepoError, Store, Subjects};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use wire::v1::{self, Envelope, envelope::Request, reply::Outcome};
 
 use crate::{config::WorkerConfig, metrics::Metrics, pipeline::Context, pipeline::Pipeline, presence::Fence};
@@ -36,6 +40,46 @@ pub struct Desk {
     pub(crate) fence: Fence,
     /// Read by jobs that run beside each other, written by one that must run alone.
     pub(crate) turn: tokio::sync::RwLock<()>,
+    /// Who goes first, those who are waited for or the items of bulk jobs.
+    pub(crate) precedence: Precedence,
+}
+
+/// Jobs that are waited for go before the items of bulk jobs: beside any of those, items are worked on one at a time.
+#[derive(Debug)]
+pub struct Precedence {
+    awaited: AtomicUsize,
+    item: Semaphore,
+}
+
+impl Default for Precedence {
+    fn default() -> Self {
+        Self { awaited: AtomicUsize::new(0), item: Semaphore::new(1) }
+    }
+}
+
+impl Precedence {
+    /// A job that somebody waits for is worked on until this is dropped.
+    pub(crate) fn awaited(&self) -> Awaited<'_> {
+        self.awaited.fetch_add(1, Ordering::Relaxed);
+        Awaited(self)
+    }
+
+    /// An item's turn.
+    pub(crate) async fn item(&self) -> Option<SemaphorePermit<'_>> {
+        if self.awaited.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.item.acquire().await.ok()
+    }
+}
+
+/// See [`Precedence::awaited`].
+pub(crate) struct Awaited<'a>(&'a Precedence);
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.awaited.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Carries out a job.
@@ -136,4 +180,25 @@ pub(crate) fn contract_mismatch(id: &CollectionId) -> Problem {
 #[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
 pub(crate) fn store_problem(e: RepoError) -> Problem {
     Problem::new(e.code(), e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn items_go_one_at_a_time_while_somebody_waits() {
+        let precedence = Precedence::default();
+        let (first, second) = (precedence.item().await, precedence.item().await);
+        assert!(first.is_none() && second.is_none(), "nobody waits: as many as there are");
+        let waited = precedence.awaited();
+        let turn = precedence.item().await;
+        assert!(turn.is_some());
+        let mut next = Box::pin(precedence.item());
+        assert!(futures::poll!(&mut next).is_pending());
+        drop(turn);
+        assert!(next.await.is_some());
+        drop(waited);
+        assert!(precedence.item().await.is_none());
+    }
 }

@@ -23,7 +23,7 @@ use gallery::Galleries;
 use queue::{ConsumerOptions, Queue, Timing};
 use store::{Pepper, Store};
 use tokio::{sync::oneshot, task::JoinSet};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 pub use config::WorkerConfig;
 pub use load::{WorkerError, pipeline as load_pipeline};
@@ -33,6 +33,7 @@ pub use stages::align::AlignedFace;
 pub use timings::{Stage, Timings};
 
 use crate::{
+    drain::Running,
     jobs::Desk,
     presence::{Fence, Presence},
     stages::respond,
@@ -85,6 +86,7 @@ impl Worker {
             word,
             fence: Fence::default(),
             turn: tokio::sync::RwLock::default(),
+            precedence: jobs::Precedence::default(),
         };
         Ok(Self { desk: Arc::new(desk), queue: deps.queue })
     }
@@ -126,13 +128,13 @@ impl Worker {
         let _gone = stay.clone().drop_guard();
         let present = tokio::spawn(presence.keep(ready, stay.clone()));
 
-        let (running, mut consumers) = (TaskTracker::new(), JoinSet::new());
+        let (running, mut consumers) = (Running::default(), JoinSet::new());
         for (lane, slots) in [(Lane::Interactive, desk.config.interactive_jobs), (Lane::Bulk, desk.config.bulk_jobs)] {
             let consumer = queue.consumer(lane, options.clone());
             consumers.spawn(consume::consume(Arc::clone(&desk), consumer, slots, running.clone(), shutdown.clone()));
         }
         let consumers = consumers.join_all().await;
-        let left = drain::drain(&running, desk.config.drain_grace).await;
+        let left = running.drain(desk.config.drain_grace).await;
         drain::leave(consumers).await;
         if let Err(error) = desk.galleries.save_all().await {
             tracing::warn!(%error, "gallery snapshots could not be saved; the next start reads the store instead");
@@ -149,5 +151,6 @@ fn options(desk: &Arc<Desk>) -> Result<ConsumerOptions, WorkerError> {
     let (config, timing) = (&desk.config, Timing::default());
     let timing = Timing { batch_delay: config.batch_delay, min_idle: config.min_idle, ..timing };
     let rejected = Arc::new(respond::KeepRejected(Arc::clone(desk)));
-    Ok(ConsumerOptions::new(timing)?.host(&*config.host).max_deliveries(consume::MAX_DELIVERIES).on_rejected(rejected))
+    let options = ConsumerOptions::new(timing)?.member(&*desk.word.name, config.lease);
+    Ok(options.max_deliveries(consume::MAX_DELIVERIES).on_rejected(rejected))
 }

@@ -13,6 +13,8 @@ const MEMORY: f64 = 3.0;
 const LEARNED: f64 = 1.5;
 /// What an estimate is multiplied with before it is held against a deadline: service times vary.
 const SAFETY: f64 = 1.5;
+/// The same for a tenant that holds little while others hold much: what the others are kept from is for it.
+const SPARE: f64 = 1.1;
 
 /// The interactive lane as this gateway sees it.
 #[derive(Debug, Default)]
@@ -83,16 +85,17 @@ impl WaitEstimate {
         Some(wait.max(depth.oldest_age))
     }
 
-    /// Takes a job on that must be answered within `within`, or says when to come again. To be followed by
-    /// [`WaitEstimate::arrived`] or [`WaitEstimate::gone`].
-    pub fn admit(&mut self, within: Duration) -> Result<(), Duration> {
-        let wait = self.wait().unwrap_or_default();
-        let wait = Duration::try_from_secs_f64(wait.as_secs_f64() * SAFETY).unwrap_or(Duration::MAX);
-        if wait > within {
-            return Err(wait - within);
-        }
+    /// Whether a job that must be answered within `within` would be, or when to come again; `spare` for one of a tenant
+    /// that holds little.
+    pub fn fits(&self, within: Duration, spare: bool) -> Result<(), Duration> {
+        let wait = self.wait().unwrap_or_default().as_secs_f64() * if spare { SPARE } else { SAFETY };
+        let wait = Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX);
+        if wait > within { Err(wait - within) } else { Ok(()) }
+    }
+
+    /// A job was taken on. To be followed by [`WaitEstimate::arrived`] or [`WaitEstimate::gone`].
+    pub fn admitted(&mut self) {
         self.coming += 1;
-        Ok(())
     }
 
     /// An admitted job is on the lane.
@@ -117,6 +120,14 @@ mod tests {
 
     fn depth(waiting: usize, taken: u64) -> Depth {
         Depth { waiting, taken, ..Depth::default() }
+    }
+
+    impl WaitEstimate {
+        fn admit(&mut self, within: Duration) -> Result<(), Duration> {
+            self.fits(within, false)?;
+            self.admitted();
+            Ok(())
+        }
     }
 
     fn ms(n: u64) -> Duration {
@@ -203,6 +214,7 @@ mod tests {
                 in_flight: self.busy.iter().flatten().count(),
                 oldest_age: ms(self.waiting.front().map_or(0, |(at, _)| now - at)),
                 taken: self.taken,
+                dead: 0,
             }
         }
     }

@@ -22,7 +22,7 @@ pub(super) enum Short {
 }
 
 /// So much of something, and who holds it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct FairShare {
     total: usize,
     used: usize,
@@ -75,6 +75,25 @@ impl FairShare {
                 Ok(())
             }
         }
+    }
+
+    /// Takes one for `tenant`, whatever there is: how much there is, somebody else knows.
+    pub fn hold(&mut self, tenant: &TenantId) {
+        self.tenants.entry(tenant.clone()).or_default().held += 1;
+        self.used += 1;
+    }
+
+    /// Whether `tenant` holds nothing, or with one more would still hold no more than half of an equal part of what is
+    /// held.
+    pub fn holds_little(&self, tenant: &TenantId) -> bool {
+        let held = self.tenants.get(tenant).map_or(0, |h| h.held);
+        let among = self.tenants.values().filter(|h| h.held > 0).count() + usize::from(held == 0);
+        held == 0 || 2 * (held + 1) * among <= self.used
+    }
+
+    /// What others than `tenant` hold.
+    pub fn others(&self, tenant: &TenantId) -> usize {
+        self.used - self.tenants.get(tenant).map_or(0, |h| h.held)
     }
 
     /// Gives back what was taken.

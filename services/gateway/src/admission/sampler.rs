@@ -66,5 +66,6 @@ fn show(metrics: &Metrics, lane: Lane, depth: Depth) {
     let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     metrics.queue_depth.with_label_values(labels).set(gauge(depth.waiting));
     metrics.queue_in_flight.with_label_values(labels).set(gauge(depth.in_flight));
+    metrics.queue_dead.with_label_values(labels).set(gauge(depth.dead));
     metrics.queue_oldest.with_label_values(labels).set(depth.oldest_age.as_secs_f64());
 }

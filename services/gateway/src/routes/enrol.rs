@@ -3,7 +3,7 @@
 
 use domain::{Collection, Consent, ConsentDraft, ErrorCode, Metadata, Problem, Purpose, Subject, SubjectId, Timestamp};
 use serde::Deserialize;
-use store::Subjects;
+use store::{Subjects, Versioned};
 use utoipa::ToSchema;
 use wire::v1;
 
@@ -81,18 +81,26 @@ impl Enrolment {
     }
 }
 
-/// The consent that comes with the request, checked; or, if none does, the certainty that one is on record.
-pub(super) async fn consent(
+/// The subject's consents on record, where none comes with the request.
+pub(super) async fn on_record(
     subjects: &Subjects,
+    subject: &SubjectId,
+    draft: Option<&ConsentDraft>,
+) -> Result<Vec<Versioned<Consent>>> {
+    if draft.is_some() { Ok(Vec::new()) } else { Ok(subjects.consents(subject).await?) }
+}
+
+/// The consent that comes with the request, checked; or, if none does, the certainty that one is on record.
+pub(super) fn consent(
     collection: &Collection,
     subject: &SubjectId,
     draft: Option<ConsentDraft>,
+    on_record: &[Versioned<Consent>],
 ) -> Result<Option<Consent>> {
     let now = Timestamp::now();
     if let Some(draft) = draft {
         return Ok(Some(given(collection, subject, draft, now)?));
     }
-    let on_record = subjects.consents(subject).await?;
     if on_record.iter().any(|c| c.value.permits(&collection.purposes, now)) {
         return Ok(None);
     }

@@ -15,7 +15,7 @@ use wire::v1::{self, envelope::Request};
 
 use super::{
     created,
-    enrol::{Enrolment, consent},
+    enrol::{Enrolment, consent, on_record},
     parameters::{FaceSelection, FormImages, JsonImages},
     subjects::find,
     tagged,
@@ -64,14 +64,18 @@ async fn add(
     Ids((collection, id)): Ids<(CollectionId, SubjectId)>,
     images: Images<FacesParams>,
 ) -> Result<Response> {
-    let collection = app.collection(&call.principal, &collection).await?.value;
-    let subjects = app.subjects(&call.principal, &collection.id);
-    let subject = find(&subjects, &id).await?.value;
     let (images, params) = images.into_wire();
+    let subjects = app.subjects(&call.principal, &collection);
+    let (collection, subject, on_record) = tokio::join!(
+        app.collection(&call.principal, &collection),
+        find(&subjects, &id),
+        on_record(&subjects, &id, params.consent.as_ref()),
+    );
+    let (collection, subject) = (collection?.value, subject?.value);
     if images.is_empty() {
         return Err(Problem::invalid("/image", "send at least one image").into());
     }
-    let consent = consent(&subjects, &collection, &id, params.consent).await?;
+    let consent = consent(&collection, &id, params.consent, &on_record?)?;
     let subject = v1::Subject::from(&subject);
     let job = Enrolment { subject, create: false, consent, images, face_selection: params.face_selection };
     let job = job.request(&collection);

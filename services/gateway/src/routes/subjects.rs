@@ -16,7 +16,7 @@ use wire::v1::envelope::Request;
 
 use super::{
     created,
-    enrol::{EnrolParams, check, consent},
+    enrol::{EnrolParams, check, consent, on_record},
     parameters::{FormImages, JsonImages},
     patch::merge,
     tagged,
@@ -82,16 +82,22 @@ async fn enrol(
     Ids(id): Ids<CollectionId>,
     images: Images<EnrolParams>,
 ) -> Result<Response> {
-    let collection = app.collection(&call.principal, &id).await?.value;
     let (images, mut params) = images.into_wire();
+    let (subjects, draft) = (app.subjects(&call.principal, &id), params.consent.take());
+    let (collection_id, id) = (id, params.id.take().unwrap_or_else(|| call.fresh(SubjectId::generate)));
+    // Neither needs the other; what is missing is told in this order.
+    let (collection, there, on_record) = tokio::join!(
+        app.collection(&call.principal, &collection_id),
+        subjects.get(&id),
+        on_record(&subjects, &id, draft.as_ref()),
+    );
+    let collection = collection?.value;
     params.check()?;
-    let subjects = app.subjects(&call.principal, &id);
-    let id = params.id.take().unwrap_or_else(|| call.fresh(SubjectId::generate));
     // A repeated request whose job has been done finds its reply through the worker; any other clash ends here.
-    if matches!(subjects.get(&id).await?, Lookup::Found(_)) && subjects.done(&id, &call.job).await?.is_none() {
+    if matches!(there?, Lookup::Found(_)) && subjects.done(&id, &call.job).await?.is_none() {
         return Err(ApiProblem::new(ErrorCode::Conflict, format!("a subject {id} exists already in this collection")));
     }
-    let consent = consent(&subjects, &collection, &id, params.consent.take()).await?;
+    let consent = consent(&collection, &id, draft, &on_record?)?;
     let job = params.enrolment(id, consent, images).request(&collection);
     carry_out_as(&app, &call, Request::Enrol(job), |answer| match answer {
         Answer::Enrol(e) => {

@@ -58,8 +58,10 @@ async fn verify(
     Ids((collection, id)): Ids<(CollectionId, SubjectId)>,
     images: Images<VerifyParams>,
 ) -> Result<Response> {
-    let collection = app.collection(&call.principal, &collection).await?.value;
-    find(&app.subjects(&call.principal, &collection.id), &id).await?;
+    let subjects = app.subjects(&call.principal, &collection);
+    let (collection, subject) = tokio::join!(app.collection(&call.principal, &collection), find(&subjects, &id));
+    let collection = collection?.value;
+    subject?;
     let (mut images, params) = images.into_wire();
     let purpose = purpose(&collection, params.purpose)?;
     params.threshold.as_ref().map(ThresholdSpec::target).transpose()?;

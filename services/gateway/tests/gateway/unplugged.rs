@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{JobId, Lane};
 use queue::{
-    Attempt, DeadLetter, Depth, Engine, Entry, EntryId, Limit, Member, MemoryEngine, QueueError, Rate, Receipt,
-    ReplyStream, Spent,
+    Abandoned, Attempt, DeadLetter, Depth, Engine, Entry, EntryId, Limit, Member, MemoryEngine, QueueError, Rate,
+    Receipt, ReplyStream, Spent,
 };
 
 /// How the queue is reached.
@@ -49,8 +49,11 @@ impl Engine for Unplugged {
     async fn read(&self, lane: Lane, consumer: &str, max: usize, wait: Duration) -> Result<Vec<Entry>, QueueError> {
         self.inner.read(lane, consumer, max, wait).await
     }
-    async fn reclaim(&self, lane: Lane, who: &str, idle: Duration, max: usize) -> Result<Vec<Entry>, QueueError> {
-        self.inner.reclaim(lane, who, idle, max).await
+    async fn reclaim(&self, lane: Lane, who: &str, what: Abandoned<'_>, max: usize) -> Result<Vec<Entry>, QueueError> {
+        self.inner.reclaim(lane, who, what, max).await
+    }
+    async fn holders(&self, lane: Lane) -> Result<Vec<String>, QueueError> {
+        self.inner.holders(lane).await
     }
     async fn ack(&self, lane: Lane, receipt: &Receipt) -> Result<bool, QueueError> {
         self.inner.ack(lane, receipt).await

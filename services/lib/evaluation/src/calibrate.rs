@@ -2,7 +2,7 @@
 //! too small for are extended along the last slope and marked.
 
 use domain::{CalibrationPoint, CalibrationTable};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::EvaluationError;
 
@@ -13,7 +13,7 @@ pub const MIN_SUPPORT: usize = 10;
 const DECADES: std::ops::RangeInclusive<i32> = 1..=6;
 
 /// One row of a table in the making.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationRow {
     /// False match rate.
     pub fmr: f64,
@@ -26,7 +26,7 @@ pub struct CalibrationRow {
 }
 
 /// A table with what it rests on.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Size of the non-mated sample.
     pub sample: usize,
@@ -46,11 +46,11 @@ impl Calibration {
     }
 }
 
-/// Makes a table from scores of comparisons between different persons.
+/// Makes a table from scores of comparisons between different persons, and leaves these sorted, highest first.
 ///
 /// # Errors
 /// When the sample has fewer than 100 × [`MIN_SUPPORT`] scores (two measured rows) or one that is not finite.
-pub fn calibrate(mut non_mated: Vec<f64>) -> Result<Calibration, EvaluationError> {
+pub fn calibrate(non_mated: &mut [f32]) -> Result<Calibration, EvaluationError> {
     let needed = 100 * MIN_SUPPORT;
     if non_mated.len() < needed {
         return Err(EvaluationError::SampleTooSmall { needed, found: non_mated.len() });
@@ -58,7 +58,7 @@ pub fn calibrate(mut non_mated: Vec<f64>) -> Result<Calibration, EvaluationError
     if non_mated.iter().any(|s| !s.is_finite()) {
         return Err(EvaluationError::NotFinite);
     }
-    non_mated.sort_by(|a, b| b.total_cmp(a));
+    non_mated.sort_unstable_by(|a, b| b.total_cmp(a));
     let mut rows: Vec<CalibrationRow> = Vec::new();
     for decade in DECADES {
         let fmr = 10f64.powi(-decade);
@@ -67,11 +67,33 @@ pub fn calibrate(mut non_mated: Vec<f64>) -> Result<Calibration, EvaluationError
         // The first score that must stay below: ties with it must not match either.
         let score = match (extrapolated, rows.as_slice()) {
             (true, [.., a, b]) => 2.0 * b.score - a.score,
-            _ => non_mated[support].next_up(),
+            _ => f64::from(non_mated[support].next_up()),
         };
         if score <= 1.0 {
             rows.push(CalibrationRow { fmr, score, support, extrapolated });
         }
     }
     Ok(Calibration { sample: non_mated.len(), rows })
+}
+
+/// From what score on two samples under different names are suspected to be of one person: above a quarter of the
+/// mated scores, and above what the tail of the table lets expect once in the sample. `None` where there is too little
+/// to say.
+#[must_use]
+pub fn suspicion(calibration: &Calibration, mut mated: Vec<f32>) -> Option<f64> {
+    if mated.len() < MIN_SUPPORT {
+        return None;
+    }
+    mated.sort_unstable_by(f32::total_cmp);
+    let quarter = f64::from(mated[mated.len() / 4]);
+    // The slope between two decades that double names, a handful of comparisons, hardly reach.
+    let thick: Vec<&CalibrationRow> = calibration.rows.iter().filter(|r| r.support >= 100 * MIN_SUPPORT).collect();
+    let expected = match thick.as_slice() {
+        [.., a, b] => {
+            let decades = (b.fmr * calibration.sample as f64).log10();
+            b.score + (b.score - a.score) / (a.fmr / b.fmr).log10() * decades
+        }
+        _ => f64::NEG_INFINITY,
+    };
+    Some(quarter.max(expected))
 }

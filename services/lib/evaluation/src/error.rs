@@ -11,6 +11,18 @@ pub enum EvaluationError {
         /// Non-mated comparisons with a score.
         non_mated: usize,
     },
+    /// Folds that cannot be held apart.
+    #[error("a protocol with folds needs at least two, and a fold for every pair; there are {found}")]
+    Folds {
+        /// Folds that are there.
+        found: usize,
+    },
+    /// Two runs over different lists.
+    #[error("the two runs are not of the same comparisons in the same order")]
+    NotPaired,
+    /// Nobody is searched for.
+    #[error("there is no search to evaluate")]
+    NoSearches,
     /// A score is not a number.
     #[error("a comparison score is not a finite number")]
     NotFinite,

@@ -1,14 +1,15 @@
 //! The ROC curve and what is read off it: AUC, EER, TAR at an FMR. Weighted, so that the bootstrap can walk the same
 //! sorted scores with other multiplicities. Ties are one step of the curve.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::Scores;
+use crate::{Scores, infinite, scores::Item};
 
 /// One point of the curve: the rates when the threshold is this score.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RocPoint {
     /// Threshold; infinite (JSON: null) at the first point, where nothing matches.
+    #[serde(with = "infinite")]
     pub threshold: f64,
     /// False match rate: share of non-mated comparisons at or above the threshold.
     pub fmr: f64,
@@ -17,14 +18,14 @@ pub struct RocPoint {
 }
 
 /// The curve from (0, 0) to (1, 1), one point per distinct score, threshold falling.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Roc {
     points: Vec<RocPoint>,
     non_mated: u64,
 }
 
 /// Where FMR and FNMR are equal.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Eer {
     /// The rate, interpolated linearly between the two points around the crossing.
     pub rate: f64,
@@ -33,7 +34,7 @@ pub struct Eer {
 }
 
 /// The best true accept rate within a limit on the false match rate.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OperatingPoint {
     /// The limit.
     pub fmr: f64,
@@ -57,7 +58,7 @@ impl Roc {
         let (mut matched, mut totals) = ([0u64; 2], [0u64; 2]);
         let mut steps: Vec<(f64, [u64; 2])> = Vec::with_capacity(scores.items.len() + 1);
         steps.push((f64::INFINITY, [0, 0]));
-        for (i, &(score, mated)) in scores.items.iter().enumerate() {
+        for (i, &Item { score, mated, .. }) in scores.items.iter().enumerate() {
             let w = u64::from(weight(i));
             if w == 0 {
                 continue;
@@ -82,6 +83,34 @@ impl Roc {
     #[must_use]
     pub fn points(&self) -> &[RocPoint] {
         &self.points
+    }
+
+    /// The curve for drawing: the points where it turns, all of them or, if these are more than `most`, about as many,
+    /// closest together where the rates are small. The first and the last are always there.
+    #[must_use]
+    pub fn corners(&self, most: usize) -> Vec<RocPoint> {
+        let last = self.points.len() - 1;
+        let turns = |i: usize| {
+            let [a, b, c] = [i - 1, i, i + 1].map(|i| self.points[i]);
+            !((a.fmr == b.fmr && b.fmr == c.fmr) || (a.tar == b.tar && b.tar == c.tar))
+        };
+        let corners: Vec<RocPoint> =
+            (0..=last).filter(|&i| i == 0 || i == last || turns(i)).map(|i| self.points[i]).collect();
+        if corners.len() <= most {
+            return corners;
+        }
+        let step = |p: &RocPoint| [p.fmr, 1.0 - p.tar].map(probit_clamped);
+        // Each kept point is some way from the one before: a grid along the curve as a DET plot shows it.
+        let length: f64 = corners.windows(2).map(|w| distance(step(&w[0]), step(&w[1]))).sum();
+        let least = length / most.max(2) as f64;
+        let mut kept: Vec<RocPoint> = Vec::new();
+        for (i, p) in corners.iter().enumerate() {
+            let far = kept.last().is_none_or(|k| distance(step(k), step(p)) >= least);
+            if far || i == 1 || i + 1 == corners.len() {
+                kept.push(*p);
+            }
+        }
+        kept
     }
 
     /// Area under the curve by the trapezoidal rule, which on this curve is exact: the probability that a mated score
@@ -120,4 +149,29 @@ impl Roc {
         let at_or_above = self.points.partition_point(|p| p.threshold >= threshold).max(1);
         RocPoint { threshold, ..self.points[at_or_above - 1] }
     }
+}
+
+fn distance(a: [f64; 2], b: [f64; 2]) -> f64 {
+    (a[0] - b[0]).abs() + (a[1] - b[1]).abs()
+}
+
+/// The normal deviate of a rate, for the axes of a DET plot (Martin et al. 1997): rational approximation 26.2.23 of
+/// Abramowitz and Stegun, absolute error below 4.5e-4. Rates 0 and 1 give infinities.
+#[must_use]
+pub fn probit(rate: f64) -> f64 {
+    if rate > 0.5 {
+        return -probit(1.0 - rate);
+    }
+    if rate <= 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    let t = (-2.0 * rate.ln()).sqrt();
+    let above = 2.515_517 + t * (0.802_853 + t * 0.010_328);
+    let below = 1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308));
+    above / below - t
+}
+
+/// Within what a plot can show.
+fn probit_clamped(rate: f64) -> f64 {
+    probit(rate).clamp(-6.0, 6.0)
 }

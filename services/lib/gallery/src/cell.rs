@@ -16,6 +16,7 @@ use crate::{
     GalleryError, SubjectEntry,
     follower::Source,
     live::Live,
+    pool::Pool,
     snapshot::{Header, Snapshots},
 };
 
@@ -32,6 +33,8 @@ pub struct Cell {
     pub source: Source,
     /// When it was last asked for, on the galleries' own clock.
     pub used: AtomicU64,
+    /// Threads that share large scans.
+    pub pool: Arc<Pool>,
     /// Held while catching up.
     pub turn: tokio::sync::Mutex<()>,
     live: RwLock<Option<Arc<Live>>>,
@@ -45,10 +48,11 @@ pub struct Cell {
 
 impl Cell {
     /// Nothing in memory yet.
-    pub fn new(source: Source, generation: &Arc<AtomicU64>) -> Self {
+    pub fn new(source: Source, generation: &Arc<AtomicU64>, pool: &Arc<Pool>) -> Self {
         Self {
             source,
             used: AtomicU64::new(0),
+            pool: Arc::clone(pool),
             turn: tokio::sync::Mutex::default(),
             live: RwLock::default(),
             generation: Arc::clone(generation),
@@ -184,8 +188,8 @@ impl Cell {
             _ => return Ok(Err(io::Error::other("too old, or of another history of the store"))),
         };
         let subjects = self.source.subjects().await?;
+        let live = Live::new(&self.pool);
         let loaded = blocking_io(move || {
-            let live = Live::default();
             snapshots.load(&header, |key, template| {
                 // A subject erased since has no entry; the feed will say so.
                 let subject: Option<&Arc<SubjectEntry>> = subjects.get(&key.handle);

@@ -35,6 +35,17 @@ pub struct RowRef {
     pub subject: Arc<SubjectSlot>,
 }
 
+#[cfg(test)]
+impl RowRef {
+    /// Anybody's.
+    pub fn for_tests() -> Arc<Self> {
+        let key = RowKey { handle: SubjectHandle([1; 16]), face_id: FaceId::new("f").unwrap() };
+        let id = SubjectId::new("s").unwrap();
+        let entry = Arc::new(SubjectEntry { id, external_id: None, metadata: domain::Metadata::default() });
+        Directory::default().add(&key, &entry, 0)
+    }
+}
+
 struct Subject {
     slot: Arc<SubjectSlot>,
     /// In order of face id, each with its place in the index.
@@ -67,6 +78,7 @@ pub struct Directory {
     subjects: HashMap<SubjectHandle, Subject>,
     by_id: HashMap<ById, SubjectHandle>,
     free: Vec<u32>,
+    touched: usize,
     len: usize,
 }
 
@@ -84,6 +96,11 @@ impl Directory {
     /// Subjects with at least one row.
     pub fn subjects(&self) -> usize {
         self.subjects.len()
+    }
+
+    /// Places that have a row or once had one: those from here on were never used.
+    pub const fn touched(&self) -> usize {
+        self.touched
     }
 
     /// Whether there is such a row.
@@ -112,6 +129,7 @@ impl Directory {
                     Some(place) => place,
                     None => fresh(&mut self.free)?,
                 };
+                self.touched = self.touched.max(place as usize + 1);
                 (self.add(key, entry, place), place)
             }
         };
@@ -188,12 +206,20 @@ impl Directory {
     /// Forgets which places are free, when all places are dropped.
     pub fn reset_places(&mut self) {
         self.free = Vec::new();
+        self.touched = 0;
     }
 
-    /// Places of the rows that `query`'s filters admit, a bit each, and the number of their subjects; `None` when the
+    /// Places of the rows that `query`'s filters admit, in order, and the number of their subjects; `None` when the
     /// query has no filter.
-    pub fn admitted(&self, query: &Query<'_>) -> Option<(Vec<u64>, usize)> {
-        let mut admitted = Admitted::default();
+    pub fn admitted(&self, query: &Query<'_>) -> Option<(Vec<u32>, usize)> {
+        let mut subjects = 0;
+        let mut places = Vec::new();
+        let mut add = |subject: &Subject| {
+            if query.filter.is_none_or(|f| subject.slot.entry.read().metadata.satisfies(f)) {
+                subjects += 1;
+                places.extend(subject.rows.iter().map(|&(_, place)| place));
+            }
+        };
         match (query.subjects, query.filter) {
             (None, None) => return None,
             (Some(ids), _) => {
@@ -201,42 +227,13 @@ impl Directory {
                 ids.sort_unstable();
                 ids.dedup();
                 let listed = ids.into_iter().filter_map(|id| self.by_id.get(id)).filter_map(|h| self.subjects.get(h));
-                listed.filter(|s| labelled(query, &s.slot.entry.read())).for_each(|s| admitted.add(s));
+                listed.for_each(&mut add);
             }
-            (None, Some(_)) => {
-                self.subjects.values().filter(|s| labelled(query, &s.slot.entry.read())).for_each(|s| admitted.add(s));
-            }
+            (None, Some(_)) => self.subjects.values().for_each(&mut add),
         }
-        Some((admitted.places, admitted.subjects))
+        places.sort_unstable();
+        Some((places, subjects))
     }
-}
-
-#[derive(Default)]
-struct Admitted {
-    places: Vec<u64>,
-    subjects: usize,
-}
-
-impl Admitted {
-    fn add(&mut self, subject: &Subject) {
-        self.subjects += 1;
-        for &(_, place) in &subject.rows {
-            let (word, bit) = (place as usize / 64, place % 64);
-            if self.places.len() <= word {
-                self.places.resize(word + 1, 0);
-            }
-            self.places[word] |= 1 << bit;
-        }
-    }
-}
-
-/// Whether `query`'s filters admit a subject.
-pub fn admits(query: &Query<'_>, subject: &SubjectEntry) -> bool {
-    labelled(query, subject) && query.subjects.is_none_or(|ids| ids.contains(&subject.id))
-}
-
-fn labelled(query: &Query<'_>, subject: &SubjectEntry) -> bool {
-    query.filter.is_none_or(|f| subject.metadata.satisfies(f))
 }
 
 fn position(rows: &[(Arc<RowRef>, u32)], face_id: &FaceId) -> Result<usize, usize> {

@@ -40,6 +40,9 @@ pub enum GalleryError {
     /// The store's feed and its records contradict each other, or change faster than they can be read.
     #[error("the gallery cannot catch up with the store")]
     Behind,
+    /// A thread that scanned a part of the rows ended before its time.
+    #[error("the search broke off")]
+    Broken,
     /// The gallery was let go of while it was used, by [`crate::Galleries::let_go_all`].
     #[error("the gallery was let go of")]
     LetGo,
@@ -57,7 +60,7 @@ impl GalleryError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Dimension { .. } | Self::Contract { .. } => ErrorCode::CollectionModelMismatch,
-            Self::NotUnit | Self::Full => ErrorCode::Internal,
+            Self::NotUnit | Self::Full | Self::Broken => ErrorCode::Internal,
             Self::CollectionNotFound(_) => ErrorCode::CollectionNotFound,
             Self::Store(e) => e.code(),
             Self::Snapshot(_) | Self::Behind | Self::LetGo => ErrorCode::StoreUnavailable,

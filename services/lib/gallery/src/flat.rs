@@ -1,12 +1,12 @@
-//! The exact index in memory: rows in blocks of half-precision values, scanned tile by tile. Created by the follower
-//! for each embedding contract of a collection; searched by the worker through [`Index`].
+//! The exact index in memory: rows in blocks, found again by the directory. Created by the follower for each embedding
+//! contract of a collection; searched by the worker through [`Index`].
 //!
 //! Locks are taken in the order directory, list of blocks, block, and a scan holds none but the block it reads, so
 //! searches and changes run side by side and each waits for one block at most.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use domain::ContractId;
@@ -15,13 +15,18 @@ use store::SubjectHandle;
 
 use crate::{
     GalleryError, Hits, Index, Query, Row, RowKey, SubjectEntry,
-    block::{Block, block_rows},
+    block::{Block, Coded, block_rows, row_bytes},
+    combine::{Answers, Combiner, Failed, MOST_PROBES},
     directory::Directory,
     epochs::Epochs,
-    scan::{Scan, Tile, check_vector, live_slots, scan_block},
+    kernels::{Kernel, WORD_ROWS},
+    pool::Pool,
+    probe::{Places, Probe, check_vector},
+    sweep::{SharedBlock, Sweep, pick},
 };
 
-type SharedBlock = Arc<RwLock<Block>>;
+/// Bytes of codes times probes below which a scan is over before anybody could help with it, or wait to join it.
+const SMALL_SCAN: usize = 16 << 20;
 
 #[derive(Default)]
 struct Blocks {
@@ -30,25 +35,62 @@ struct Blocks {
     list: Vec<SharedBlock>,
 }
 
+/// What searches of an index have cost so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Passes over the rows.
+    pub passes: u64,
+    /// Probes that were answered.
+    pub probes: u64,
+    /// Rows whose canonical values were read, of all probes together.
+    pub scored_rows: u64,
+}
+
+#[derive(Default)]
+struct Counts {
+    passes: AtomicU64,
+    probes: AtomicU64,
+    scored_rows: AtomicU64,
+}
+
 /// Exact index over half-precision rows of one embedding contract.
 pub struct FlatIndex {
     contract: ContractId,
     directory: RwLock<Directory>,
     blocks: RwLock<Blocks>,
     epochs: Epochs,
+    kernel: Kernel,
+    pool: Arc<Pool>,
+    combiner: Combiner,
+    counts: Counts,
     /// Raised before the rows are overwritten for good, so that a search that meets such rows notices in the end.
     closed: AtomicBool,
 }
 
 impl FlatIndex {
-    /// An empty index; the first row sets the dimension.
+    /// An empty index; the first row sets the dimension. Large scans are shared by as many threads as there are cores.
     #[must_use]
     pub fn new(contract: ContractId) -> Self {
+        Self::with_threads(contract, 0)
+    }
+
+    /// An empty index whose scans are shared by at most `threads` threads; 0 for as many as there are cores.
+    #[must_use]
+    pub fn with_threads(contract: ContractId, threads: usize) -> Self {
+        Self::with_pool(contract, &Arc::new(Pool::new(threads)))
+    }
+
+    /// An empty index whose scans are shared by the threads of `pool`.
+    pub(crate) fn with_pool(contract: ContractId, pool: &Arc<Pool>) -> Self {
         Self {
             contract,
             directory: RwLock::default(),
             blocks: RwLock::default(),
             epochs: Epochs::default(),
+            kernel: Kernel::best(),
+            pool: Arc::clone(pool),
+            combiner: Combiner::default(),
+            counts: Counts::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -94,7 +136,7 @@ impl FlatIndex {
         let _reading = self.epochs.enter();
         let block = block.read();
         let mut rows = Vec::new();
-        for slot in live_slots(block.live()) {
+        for slot in 0..block_rows(block.dim()) {
             let Some(owner) = block.owner(slot) else { continue };
             let mut bytes = self.contract.as_bytes().to_vec();
             bytes.extend(block.row(slot).iter().flat_map(|v| v.to_le_bytes()));
@@ -103,11 +145,80 @@ impl FlatIndex {
         Some(rows)
     }
 
-    /// Every value as it lies in memory, dead rows too: lets a test show that erased rows are gone.
+    /// What searches have cost so far.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        let Counts { passes, probes, scored_rows } = &self.counts;
+        let [passes, probes, scored_rows] = [passes, probes, scored_rows].map(|n| n.load(Ordering::Relaxed));
+        Work { passes, probes, scored_rows }
+    }
+
+    /// Whether a search with so many probes may wait for one under way, to go together with others: its caller then
+    /// should not hold what others need to join.
+    #[must_use]
+    pub fn shares_passes(&self, probes: usize) -> bool {
+        let blocks = self.blocks.read();
+        blocks.list.len() * block_rows(blocks.dim) * blocks.dim * probes >= SMALL_SCAN
+    }
+
+    /// Every value as it lies in memory, in both forms, dead rows too: lets a test show that erased rows are gone.
     #[doc(hidden)]
     #[must_use]
     pub fn raw_values(&self) -> Vec<u16> {
-        self.blocks.read().list.iter().flat_map(|b| b.read().raw().to_vec()).collect()
+        self.blocks.read().list.iter().flat_map(|b| b.read().raw().collect::<Vec<_>>()).collect()
+    }
+
+    /// The blocks as they are now, and how many rows each has.
+    fn snapshot(&self) -> (Vec<SharedBlock>, usize) {
+        let blocks = self.blocks.read();
+        (blocks.list.clone(), block_rows(blocks.dim))
+    }
+
+    /// Answers probes that admit many rows; together with others, where that pays.
+    fn scan(&self, probes: Vec<Arc<Probe>>) -> Result<Vec<Hits>, GalleryError> {
+        let answers = if self.shares_passes(probes.len()) {
+            self.combiner.run(probes, |probes| self.pass(probes, self.pool.threads()))
+        } else {
+            self.pass(probes, 1)
+        };
+        answers.map_err(|failed| match failed {
+            Failed::Closed => GalleryError::LetGo,
+            Failed::Broken => GalleryError::Broken,
+        })
+    }
+
+    /// One pass over the rows.
+    fn pass(&self, probes: Vec<Arc<Probe>>, threads: usize) -> Answers {
+        let _reading = self.epochs.enter();
+        let (blocks, rows) = self.snapshot();
+        let (threads, n) = (threads.min(blocks.len()), probes.len());
+        let sweep = Arc::new(Sweep::new(self.kernel, blocks, rows, probes));
+        let done = self.pool.run(&sweep, threads);
+        let (hits, scored) = sweep.finish();
+        self.count(n, scored);
+        if self.closed.load(Ordering::Acquire) {
+            Err(Failed::Closed)
+        } else if done {
+            Ok(hits)
+        } else {
+            Err(Failed::Broken)
+        }
+    }
+
+    /// Answers a probe that admits few rows.
+    fn pick(&self, probe: &Probe) -> Result<Hits, GalleryError> {
+        let _reading = self.epochs.enter();
+        let (blocks, rows) = self.snapshot();
+        let (hits, scored) = pick(self.kernel, &blocks, rows, probe);
+        self.count(1, scored);
+        self.check_open()?;
+        Ok(hits)
+    }
+
+    fn count(&self, probes: usize, scored: usize) {
+        self.counts.passes.fetch_add(1, Ordering::Relaxed);
+        self.counts.probes.fetch_add(probes as u64, Ordering::Relaxed);
+        self.counts.scored_rows.fetch_add(scored as u64, Ordering::Relaxed);
     }
 
     fn check_row(&self, row: &Row<'_>, dim: usize) -> Result<(), GalleryError> {
@@ -171,11 +282,13 @@ impl Index for FlatIndex {
         };
         rows.iter().try_for_each(|row| self.check_row(row, dim))?;
         self.settle_dim(rows.first());
+        let mut coded = Coded::new(dim);
         for row in rows {
             let key = &row.key;
             let (owner, place) = directory.place(key, &row.subject, |free| self.grow(free))?;
+            coded.code(self.kernel, row.template.values());
             if let Some((block, slot)) = self.block_of(place) {
-                block.write().put(slot, row.template.values(), owner);
+                block.write().put(slot, row.template.values(), &coded, owner);
             }
         }
         Ok(())
@@ -205,26 +318,29 @@ impl Index for FlatIndex {
     }
 
     fn search_many(&self, queries: &[Query<'_>]) -> Result<Vec<Hits>, GalleryError> {
-        let _reading = self.epochs.enter();
-        let mut scans: Vec<Scan<'_>> = {
-            let directory = self.directory.read();
-            queries.iter().map(|q| Scan::new(q, &directory)).collect()
-        };
-        let (dim, list) = {
-            let blocks = self.blocks.read();
-            (blocks.dim, blocks.list.clone())
-        };
+        let dim = self.blocks.read().dim;
         queries.iter().try_for_each(|q| check_vector(q.values, if dim == 0 { q.values.len() } else { dim }))?;
-        let mut tile = Tile::new(dim);
-        for (n, block) in list.iter().enumerate() {
-            scan_block(&block.read(), n * block_rows(dim) / 64, &mut scans, &mut tile);
+        let probes: Vec<Arc<Probe>> = {
+            let directory = self.directory.read();
+            queries.iter().map(|q| Arc::new(Probe::new(q, &directory, self.kernel))).collect()
+        };
+        let mut answers: Vec<Option<Hits>> = Vec::new();
+        let mut scanned = Vec::new();
+        for probe in &probes {
+            let few = matches!(probe.places, Places::Few(_));
+            answers.push(if few { Some(self.pick(probe)?) } else { None });
+            scanned.extend((!few).then(|| Arc::clone(probe)));
         }
-        self.check_open()?;
-        Ok(scans.into_iter().map(Scan::finish).collect())
+        let mut found = Vec::new();
+        for some in scanned.chunks(MOST_PROBES) {
+            found.extend(self.scan(some.to_vec())?);
+        }
+        let mut found = found.into_iter();
+        Ok(answers.into_iter().filter_map(|answer| answer.or_else(|| found.next())).collect())
     }
 
     fn erase_barrier(&self) {
-        // A delete overwrites before it returns; what remains is scans that hold rows in their tile.
+        // A delete overwrites before it returns; what remains is scans that hold its bounds.
         self.epochs.barrier();
     }
 
@@ -243,7 +359,7 @@ impl Index for FlatIndex {
     fn bytes(&self) -> usize {
         let directory = self.directory.read();
         let blocks = self.blocks.read();
-        blocks.list.len() * Block::bytes(blocks.dim)
+        directory.touched().next_multiple_of(WORD_ROWS) * row_bytes(blocks.dim)
             + directory.len() * Directory::ROW_BYTES
             + directory.subjects() * Directory::SUBJECT_BYTES
     }

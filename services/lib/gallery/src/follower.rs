@@ -101,12 +101,11 @@ impl Source {
         }
     }
 
-    /// A gallery made by reading all templates. True at the revision the scan began at; what was committed during the
+    /// Fills an empty gallery by reading all templates. True at the revision the scan began at; what was committed during the
     /// scan is only partly in it, and all of it comes again with the feed.
-    pub async fn scan(&self) -> Result<Live, GalleryError> {
+    pub async fn scan(&self, live: Live) -> Result<Live, GalleryError> {
         let mark = self.mark().await?;
         let subjects = self.subjects().await?;
-        let live = Live::default();
         let mut after: Option<String> = None;
         loop {
             let (rows, more) = self.templates.scan_templates(after.as_deref(), PAGE).await?;

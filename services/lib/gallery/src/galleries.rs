@@ -19,6 +19,7 @@ use crate::{
     cell::Cell,
     follower::{Source, Step},
     live::Live,
+    pool::Pool,
     snapshot::Snapshots,
 };
 
@@ -33,6 +34,8 @@ pub struct GalleryOptions {
     /// Memory for all galleries together, in bytes; the least recently searched are dropped beyond it. Unbounded
     /// without. The gallery in use always stays.
     pub max_bytes: Option<usize>,
+    /// Threads that share a scan of a large gallery, the caller's included; 0 for as many as there are cores.
+    pub threads: usize,
 }
 
 /// What is in memory.
@@ -78,6 +81,7 @@ pub struct Galleries {
     store: Arc<dyn Store>,
     pub(crate) snapshots: Option<Snapshots>,
     max_bytes: Option<usize>,
+    pool: Arc<Pool>,
     cells: Mutex<HashMap<Space, Arc<Cell>>>,
     clock: AtomicU64,
     /// How often everything was let go of.
@@ -92,6 +96,7 @@ impl Galleries {
             store,
             snapshots: options.snapshots.map(Snapshots::new),
             max_bytes: options.max_bytes,
+            pool: Arc::new(Pool::new(options.threads)),
             cells: Mutex::default(),
             clock: AtomicU64::new(0),
             generation: Arc::default(),
@@ -190,7 +195,7 @@ impl Galleries {
             return Err(self.gone(cell).await?);
         }
         let generation = cell.generation();
-        cell.install(cell.source.scan().await?, generation)
+        cell.install(cell.source.scan(Live::new(&cell.pool)).await?, generation)
     }
 
     /// Lets go of a collection that is not there; gives the error that says so.
@@ -227,7 +232,7 @@ impl Galleries {
     pub(crate) fn cell(&self, tenant: &TenantId, collection: &CollectionId) -> Arc<Cell> {
         let space = Space::collection(tenant, collection);
         let mut cells = self.cells.lock();
-        let new = || Arc::new(Cell::new(Source::new(&self.store, tenant, collection), &self.generation));
+        let new = || Arc::new(Cell::new(Source::new(&self.store, tenant, collection), &self.generation, &self.pool));
         Arc::clone(cells.entry(space).or_insert_with(new))
     }
 

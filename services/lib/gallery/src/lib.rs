@@ -1,8 +1,10 @@
 //! Exact 1:N search over the templates of a collection, in memory: the index, its kernels, its snapshots and its
 //! follower of the store's change feed. Workers search through [`Galleries`]; tests and benches use [`FlatIndex`].
 
+mod bandwidth;
 mod block;
 mod cell;
+mod combine;
 mod directory;
 mod epochs;
 mod error;
@@ -10,14 +12,18 @@ mod flat;
 mod follower;
 mod galleries;
 mod index;
-mod kernel;
+mod kernels;
 mod live;
+mod pool;
+mod probe;
 mod ranking;
-mod scan;
 mod snapshot;
+mod sweep;
+pub mod synthetic;
 mod upkeep;
 
+pub use bandwidth::{Memory, kernel_name};
 pub use error::GalleryError;
-pub use flat::FlatIndex;
+pub use flat::{FlatIndex, Work};
 pub use galleries::{CollectionGallery, Galleries, GalleryOptions, GalleryStats};
 pub use index::{Hit, Hits, Index, Query, Row, RowKey, SubjectEntry};

@@ -13,17 +13,27 @@ use domain::{ContractId, Template};
 use parking_lot::RwLock;
 use store::{Mark, Revision, SubjectHandle};
 
-use crate::{FlatIndex, GalleryError, Index, Row, RowKey, SubjectEntry};
+use crate::{FlatIndex, GalleryError, Index, Row, RowKey, SubjectEntry, pool::Pool};
 
 /// Indexes of one collection.
-#[derive(Default)]
 pub struct Live {
+    pool: Arc<Pool>,
     mark: RwLock<Mark>,
     closed: AtomicBool,
     indexes: RwLock<HashMap<ContractId, Arc<FlatIndex>>>,
 }
 
 impl Live {
+    /// No rows, true at no revision; its scans are shared by the threads of `pool`.
+    pub fn new(pool: &Arc<Pool>) -> Self {
+        Self {
+            pool: Arc::clone(pool),
+            mark: RwLock::default(),
+            closed: AtomicBool::new(false),
+            indexes: RwLock::default(),
+        }
+    }
+
     /// Up to which commit this is true; later ones may show already.
     pub fn revision(&self) -> Revision {
         self.mark().revision
@@ -64,7 +74,7 @@ impl Live {
             return Arc::clone(index);
         }
         let mut indexes = self.indexes.write();
-        let index = indexes.entry(contract).or_insert_with(|| Arc::new(FlatIndex::new(contract)));
+        let index = indexes.entry(contract).or_insert_with(|| Arc::new(FlatIndex::with_pool(contract, &self.pool)));
         if self.is_closed() {
             index.close();
         }

@@ -23,7 +23,7 @@ use visavis_gallery::{Galleries, GalleryError, GalleryOptions, Index, Query};
 const KEPT: u64 = 10_000;
 
 fn galleries(store: &Arc<dyn Store>, dir: &Path) -> Arc<Galleries> {
-    let options = GalleryOptions { snapshots: Some(dir.join("snapshots")), max_bytes: None };
+    let options = GalleryOptions { snapshots: Some(dir.join("snapshots")), ..Default::default() };
     Arc::new(Galleries::new(Arc::clone(store), options))
 }
 

@@ -58,13 +58,16 @@ impl Store for Counting {
 }
 
 fn galleries(e: &Enrolled, dir: &Path) -> Galleries {
-    Galleries::new(Arc::clone(&e.store), GalleryOptions { snapshots: Some(dir.join("snapshots")), max_bytes: None })
+    Galleries::new(
+        Arc::clone(&e.store),
+        GalleryOptions { snapshots: Some(dir.join("snapshots")), ..Default::default() },
+    )
 }
 
 /// Galleries as after a restart, and how many pages of templates they read from the store to find `seed`.
 async fn restarted(e: &Enrolled, dir: &Path, seed: u64) -> (Vec<domain::FaceId>, usize) {
     let counting = Arc::new(Counting { store: Arc::clone(&e.store), pages: AtomicUsize::new(0) });
-    let options = GalleryOptions { snapshots: Some(dir.join("snapshots")), max_bytes: None };
+    let options = GalleryOptions { snapshots: Some(dir.join("snapshots")), ..Default::default() };
     let g = Galleries::new(Arc::clone(&counting) as Arc<dyn Store>, options);
     (e.faces(&g, seed).await, counting.pages.load(Ordering::SeqCst))
 }

@@ -28,13 +28,13 @@ struct Worker {
 impl Worker {
     fn new(e: Enrolled) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = GalleryOptions { snapshots: Some(dir.path().to_owned()), max_bytes: None };
+        let options = GalleryOptions { snapshots: Some(dir.path().to_owned()), ..Default::default() };
         Self { g: Galleries::new(Arc::clone(&e.store), options), e, dir }
     }
 
     /// The same worker after a restart.
     fn restarted(self) -> Self {
-        let options = GalleryOptions { snapshots: Some(self.dir.path().to_owned()), max_bytes: None };
+        let options = GalleryOptions { snapshots: Some(self.dir.path().to_owned()), ..Default::default() };
         Self { g: Galleries::new(Arc::clone(&self.e.store), options), ..self }
     }
 

@@ -13,7 +13,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use wire::v1::Envelope;
 
-use crate::{ConsumerOptions, Delivery, Engine, Entry, QueueError, Rejection, delivery::Place};
+use crate::{
+    Abandoned, ConsumerOptions, Delivery, Engine, Entry, QueueError, Rejection,
+    delivery::Place,
+    takeover::{Judge, gone},
+};
 
 /// Reads one lane under a name of its own.
 pub struct Consumer {
@@ -22,17 +26,23 @@ pub struct Consumer {
     name: Arc<str>,
     options: ConsumerOptions,
     next_reclaim: Mutex<Instant>,
+    judge: Mutex<Judge>,
 }
 
 impl Consumer {
     pub(crate) fn new(engine: Arc<dyn Engine>, lane: Lane, options: ConsumerOptions) -> Self {
         // The start id keeps a restarted process, and a second one on the same machine, apart from this one.
-        let name = format!("{}-{}", options.host, JobId::generate()).into();
-        let next_reclaim = Mutex::new(Instant::now() + jittered(options.reclaim_every));
-        Self { engine, lane, name, options, next_reclaim }
+        let id = JobId::generate();
+        let name = match &options.member {
+            Some(member) => member.consumer(id.as_str()),
+            None => format!("{}-{id}", options.host),
+        };
+        let next_reclaim = Mutex::new(Instant::now() + jittered(options.look_every()));
+        let judge = Mutex::new(Judge::new(options.member.as_ref()));
+        Self { engine, lane, name: name.into(), options, next_reclaim, judge }
     }
 
-    /// Host and start id.
+    /// Host or member, and start id.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -52,7 +62,14 @@ impl Consumer {
     /// # Errors
     /// [`QueueError::Unavailable`]; call again after a pause.
     pub async fn next(&self, max: usize) -> Result<Vec<Delivery>, QueueError> {
-        let max = max.max(1);
+        let found = self.look(max.max(1)).await;
+        if found.is_err() {
+            self.judge.lock().out_of_touch(self.options.member.as_ref());
+        }
+        found
+    }
+
+    async fn look(&self, max: usize) -> Result<Vec<Delivery>, QueueError> {
         loop {
             let mut entries = self.reclaim_if_due().await?;
             if entries.is_empty() {
@@ -83,9 +100,12 @@ impl Consumer {
             if now < *due {
                 return Ok(Vec::new());
             }
-            *due = now + jittered(self.options.reclaim_every);
+            *due = now + jittered(self.options.look_every());
         }
-        let entries = self.engine.reclaim(self.lane, &self.name, self.options.timing.min_idle, 1).await?;
+        let gone = self.gone().await?;
+        let (idle, gone_idle) = (self.options.timing.min_idle, self.options.least_idle());
+        let abandoned = Abandoned { idle, gone: &gone, gone_idle };
+        let entries = self.engine.reclaim(self.lane, &self.name, abandoned, 1).await?;
         if !entries.is_empty() {
             // There may be more: look again as soon as this one is in hand.
             *self.next_reclaim.lock() = Instant::now();
@@ -93,12 +113,26 @@ impl Consumer {
         Ok(entries)
     }
 
+    /// Consumers of this lane that hold entries and whose worker lives no more.
+    async fn gone(&self) -> Result<Vec<String>, QueueError> {
+        let Some(own) = self.options.member.as_ref().filter(|_| self.judge.lock().may()) else { return Ok(Vec::new()) };
+        let holders: Vec<_> = self.engine.holders(self.lane).await?.into_iter().filter(|h| **h != *self.name).collect();
+        if holders.is_empty() {
+            return Ok(holders);
+        }
+        let living = self.engine.members().await?.into_iter().map(|member| member.name).collect();
+        Ok(gone(own, holders, &living).unwrap_or_else(|| {
+            self.judge.lock().out_of_touch(Some(own));
+            Vec::new()
+        }))
+    }
+
     /// Entries to deliveries, each on its own: a bad one never keeps the others back.
     async fn admit(&self, entries: Vec<Entry>) -> Vec<Delivery> {
         // Every place is guarded before the first await, so that a cancelled call loses nothing.
-        let min_idle = self.options.timing.min_idle;
+        let least_idle = self.options.least_idle();
         let guarded: Vec<_> =
-            entries.into_iter().map(|e| (Place::new(&self.engine, self.lane, &e, min_idle), e)).collect();
+            entries.into_iter().map(|e| (Place::new(&self.engine, self.lane, &e, least_idle), e)).collect();
         let mut readable = Vec::with_capacity(guarded.len());
         for (place, entry) in guarded {
             match wire::decode_envelope(entry.bytes) {

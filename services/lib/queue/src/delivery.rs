@@ -112,17 +112,17 @@ pub(crate) struct Place {
     engine: Arc<dyn Engine>,
     lane: Lane,
     receipt: Receipt,
-    /// When the entry was read or last touched, and after which silence others take it over.
+    /// When the entry was read or last touched, and after which silence others may take it over at the earliest.
     seen: parking_lot::Mutex<Instant>,
-    min_idle: Duration,
+    least_idle: Duration,
     armed: bool,
 }
 
 impl Place {
-    pub(crate) fn new(engine: &Arc<dyn Engine>, lane: Lane, entry: &Entry, min_idle: Duration) -> Self {
+    pub(crate) fn new(engine: &Arc<dyn Engine>, lane: Lane, entry: &Entry, least_idle: Duration) -> Self {
         let receipt = entry.receipt.clone();
         let seen = parking_lot::Mutex::new(Instant::now());
-        Self { engine: Arc::clone(engine), lane, receipt, seen, min_idle, armed: true }
+        Self { engine: Arc::clone(engine), lane, receipt, seen, least_idle, armed: true }
     }
 
     pub(crate) fn deliveries(&self) -> u32 {
@@ -132,7 +132,7 @@ impl Place {
     pub(crate) async fn settle(mut self, reply_to: &str, reply: Option<&Reply>) -> Result<(), QueueError> {
         // Only an entry that was silent for long can be lost; the common path saves the round trip.
         let silent = self.seen.lock().elapsed();
-        if silent >= self.min_idle / 2 {
+        if silent >= self.least_idle / 2 {
             self.still_mine().await?;
         }
         self.send(reply_to, reply).await?;

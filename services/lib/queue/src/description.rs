@@ -21,6 +21,8 @@ pub struct Description {
     pub created: Timestamp,
     /// Until when it was to be done.
     pub deadline: Timestamp,
+    /// Whether there is a job record that keeps its result.
+    pub keeps_result: bool,
 }
 
 /// Tells what a dead letter was; nothing if it cannot be read, which is why it died.
@@ -29,6 +31,7 @@ pub fn describe(letter: &DeadLetter) -> Option<Description> {
     let envelope = wire::decode_envelope(letter.bytes.clone()).ok()?;
     Some(Description {
         kind: wire::job_kind(&envelope).map(domain::JobKind::as_str),
+        keeps_result: envelope.keep_result,
         job_id: envelope.job_id,
         tenant: envelope.tenant,
         key_id: envelope.key_id,

@@ -75,6 +75,25 @@ pub enum Attempt {
     Forgiven,
 }
 
+/// Which entries in the hands of consumers count as abandoned.
+#[derive(Clone, Copy, Debug)]
+pub struct Abandoned<'a> {
+    /// Silent for so long, whoever holds them.
+    pub idle: Duration,
+    /// Consumers known to be gone.
+    pub gone: &'a [String],
+    /// Silent for so long in the hands of one of those.
+    pub gone_idle: Duration,
+}
+
+impl Abandoned<'_> {
+    /// Entries that were silent for so long, whoever holds them.
+    #[must_use]
+    pub const fn silent(idle: Duration) -> Self {
+        Self { idle, gone: &[], gone_idle: idle }
+    }
+}
+
 /// How full a lane is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
@@ -86,6 +105,8 @@ pub struct Depth {
     pub oldest_age: Duration,
     /// Entries taken since the lane was made, each delivery of an entry counted: two looks give a rate.
     pub taken: u64,
+    /// Entries that were given up and are kept for a person to look at.
+    pub dead: usize,
 }
 
 /// A live member of the installation, as it announced itself.
@@ -127,15 +148,18 @@ pub trait Engine: Send + Sync + 'static {
     /// came. Cancel safe.
     async fn read(&self, lane: Lane, consumer: &str, max: usize, wait: Duration) -> Result<Vec<Entry>, QueueError>;
 
-    /// Takes over up to `max` entries that nobody has read, touched or reclaimed for `min_idle`; that counts as a
-    /// delivery.
+    /// Takes over up to `max` abandoned entries; that counts as a delivery. Silence is the time since an entry was
+    /// last read, touched or taken over.
     async fn reclaim(
         &self,
         lane: Lane,
         consumer: &str,
-        min_idle: Duration,
+        abandoned: Abandoned<'_>,
         max: usize,
     ) -> Result<Vec<Entry>, QueueError>;
+
+    /// Names of the consumers that have entries of a lane in their hands.
+    async fn holders(&self, lane: Lane) -> Result<Vec<String>, QueueError>;
 
     /// Removes an entry that is done. `false` if the receipt is void.
     async fn ack(&self, lane: Lane, receipt: &Receipt) -> Result<bool, QueueError>;

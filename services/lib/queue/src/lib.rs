@@ -13,11 +13,12 @@ mod producer;
 mod rate;
 mod redis;
 mod rejection;
+mod takeover;
 
 pub use consumer::Consumer;
 pub use delivery::Delivery;
 pub use description::{Description, describe};
-pub use engine::{Attempt, DeadLetter, Depth, Engine, Entry, EntryId, Limit, Member, Receipt, ReplyStream};
+pub use engine::{Abandoned, Attempt, DeadLetter, Depth, Engine, Entry, EntryId, Limit, Member, Receipt, ReplyStream};
 pub use error::QueueError;
 pub use membership::Inbox;
 pub use memory::{MemoryEngine, MemoryOptions};

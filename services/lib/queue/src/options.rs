@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{OnRejected, QueueError};
+use crate::{OnRejected, QueueError, takeover::Membership};
 
 /// How long things take, and after which silence an entry counts as abandoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub struct ConsumerOptions {
     pub(crate) max_deliveries: u32,
     pub(crate) reclaim_every: Duration,
     pub(crate) on_rejected: Option<Arc<dyn OnRejected>>,
+    pub(crate) member: Option<Membership>,
 }
 
 impl ConsumerOptions {
@@ -77,6 +78,27 @@ impl ConsumerOptions {
         self
     }
 
+    /// The consumer works for a member of this name, which must have joined before the consumer reads and be renewed
+    /// for `lease` at a time: once it is a member no more, others take over what it left without waiting for the idle
+    /// time. This consumer does the same for others.
+    #[must_use]
+    pub fn member(mut self, name: impl Into<String>, lease: Duration) -> Self {
+        self.member = Some(Membership::new(name.into(), lease));
+        self
+    }
+
+    /// Time between looks for abandoned entries, before it is varied.
+    pub(crate) fn look_every(&self) -> Duration {
+        let every = self.member.as_ref().map_or(self.reclaim_every, |m| m.look_every().min(self.reclaim_every));
+        bounded(every)
+    }
+
+    /// The least silence after which an entry may be taken over.
+    pub(crate) fn least_idle(&self) -> Duration {
+        let idle = self.timing.min_idle;
+        self.member.as_ref().map_or(idle, |m| m.gone_idle().min(idle))
+    }
+
     /// Who is told of jobs that are not delivered.
     #[must_use]
     pub fn on_rejected(mut self, hook: Arc<dyn OnRejected>) -> Self {
@@ -88,7 +110,8 @@ impl ConsumerOptions {
 impl Default for ConsumerOptions {
     fn default() -> Self {
         let timing = Timing::default();
-        Self { host: "local".into(), timing, max_deliveries: 3, reclaim_every: timing.min_idle / 2, on_rejected: None }
+        let (reclaim_every, on_rejected, member) = (timing.min_idle / 2, None, None);
+        Self { host: "local".into(), timing, max_deliveries: 3, reclaim_every, on_rejected, member }
     }
 }
 
@@ -103,6 +126,7 @@ impl fmt::Debug for ConsumerOptions {
             .field("timing", &self.timing)
             .field("max_deliveries", &self.max_deliveries)
             .field("reclaim_every", &self.reclaim_every)
+            .field("member", &self.member)
             .finish_non_exhaustive()
     }
 }

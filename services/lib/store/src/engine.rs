@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use domain::{CollectionId, ErrorCode, TenantId, Timestamp};
+use domain::{CollectionId, TenantId, Timestamp};
+
+use crate::StoreError;
 
 /// A partition with its own revisions and change feed. Commits are atomic within one space, never across two:
 /// on a cluster a space is one hash slot.
@@ -217,40 +219,6 @@ pub enum Durability {
     EverySecond,
     /// Only in memory, for tests.
     Volatile,
-}
-
-/// Why the store did not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// A precondition did not hold; nothing was changed.
-    #[error("precondition on {key} does not hold")]
-    Precondition {
-        /// The key it was about.
-        key: String,
-    },
-    /// A stored record cannot be read back.
-    #[error("the record under {key} is damaged: {reason}")]
-    Damaged {
-        /// The key.
-        key: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The engine failed: disk full, file locked by another process, server gone.
-    #[error("the store is unavailable: {0}")]
-    Unavailable(String),
-}
-
-impl StoreError {
-    /// The code a caller sees.
-    #[must_use]
-    pub const fn code(&self) -> ErrorCode {
-        match self {
-            Self::Precondition { .. } => ErrorCode::Conflict,
-            Self::Damaged { .. } => ErrorCode::Internal,
-            Self::Unavailable(_) => ErrorCode::StoreUnavailable,
-        }
-    }
 }
 
 /// Records in spaces, with atomic commits and a change feed.

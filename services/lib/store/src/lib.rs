@@ -4,13 +4,15 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod engine;
+mod error;
 mod redb;
 mod redis;
 mod repo;
 
 pub use engine::{
-    Change, Changes, Commit, Durability, Keys, Mark, Op, Page, Precondition, Record, Revision, Space, Store, StoreError,
+    Change, Changes, Commit, Durability, Keys, Mark, Op, Page, Precondition, Record, Revision, Space, Store,
 };
+pub use error::StoreError;
 pub use redb::{RedbOptions, RedbStore};
 pub use redis::{Appendfsync, EraseMode, RedisStore, RedisStoreOptions};
 pub use repo::{

@@ -16,7 +16,7 @@ use store::{
     Appendfsync, Changes, Commit, Durability, EraseMode, Mark, Pepper, RedisStore, RedisStoreOptions, Revision, Space,
     Store, StoreError,
 };
-use testkit::{FaultProxy, RedisOptions, RedisServer};
+use testkit::{FaultProxy, RedisCluster, RedisOptions, RedisServer};
 use visavis_store as store;
 
 const REACH: u64 = 50;
@@ -73,6 +73,22 @@ async fn keeps_every_promise_on_a_cluster_of_one() {
     assert_eq!(store.sweep(Timestamp::now()).await.unwrap(), 1);
     store.commit(&s, Commit::new().erase("k")).await.unwrap();
     assert_eq!(files_with(server.data_dir(), &value), 0);
+}
+
+/// Erasures by rewriting files are for one server; several primaries forget logically, which the suite does not look at.
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_every_promise_on_a_cluster_of_three() {
+    let cluster = RedisCluster::start(3);
+    let options = RedisStoreOptions { erase: EraseMode::Logical, ..short_feed() };
+    conforms(&cluster.url(), options.clone()).await;
+    let store = open(&cluster.url(), &prefix(), options).await.unwrap();
+    assert_eq!(store.durability_detail(), "valkey 9.1.2, cluster of 3, appendfsync always");
+    for n in 0..30 {
+        let space = Space::tenant(&format!("t{n}").parse().unwrap());
+        store.commit(&space, Commit::new().put("k", "v")).await.unwrap();
+    }
+    let holding = |node: &RedisServer| !node.command(&["DBSIZE"]).starts_with(":0");
+    assert!(cluster.nodes().iter().all(holding), "tenants are spread over the primaries");
 }
 
 #[tokio::test(flavor = "multi_thread")]

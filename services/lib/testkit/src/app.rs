@@ -48,6 +48,7 @@ impl TestApp {
             certificate: folder.join("tls/cert.pem"),
             environment,
             arguments,
+            niceness: 0,
         });
         Self { service, data }
     }

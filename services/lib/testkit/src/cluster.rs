@@ -12,8 +12,8 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    Client, FaultProxy, Http, Nginx, NginxOptions, RedisOptions, RedisServer, Role, Service, ServiceOptions, plain,
-    servers::free_port,
+    Client, FaultProxy, Http, Nginx, NginxOptions, RedisOptions, RedisServer, Role, Sentinels, Service, ServiceOptions,
+    plain, servers::free_port,
 };
 
 /// The key that every gateway is started with.
@@ -34,12 +34,16 @@ pub struct ClusterOptions {
     pub redis: RedisOptions,
     /// Whether every process reaches Redis through a proxy of its own.
     pub proxied: bool,
+    /// Whether sentinels watch the Redis and a replica of it, and every process asks them where the primary is.
+    pub sentinels: bool,
     /// Settings of every process.
     pub environment: Vec<(String, String)>,
     /// Further settings of the gateways.
     pub gateway_environment: Vec<(String, String)>,
     /// Further settings of the workers.
     pub worker_environment: Vec<(String, String)>,
+    /// How much the workers let everything else on the machine go first, 0 to 19.
+    pub worker_niceness: u8,
 }
 
 impl Default for ClusterOptions {
@@ -50,15 +54,19 @@ impl Default for ClusterOptions {
             nginx: true,
             redis: RedisOptions::default(),
             proxied: false,
+            sentinels: false,
             environment: Vec::new(),
             gateway_environment: Vec::new(),
             worker_environment: Vec::new(),
+            worker_niceness: 0,
         }
     }
 }
 
 /// Longest time from a worker's readiness until every gateway knows of it.
 const WORKERS_LIMIT: Duration = Duration::from_secs(20);
+/// Sentinels give a Redis up that says nothing for so long.
+const GIVEN_UP: Duration = Duration::from_secs(1);
 /// Lines of each process's output that a failed test shows.
 const SHOWN: usize = 25;
 
@@ -69,9 +77,17 @@ pub struct Cluster {
     nginx: Option<Nginx>,
     gateways: Vec<Member>,
     workers: Vec<Member>,
+    watch: Option<Watch>,
     redis: RedisServer,
     folder: TempDir,
     options: ClusterOptions,
+}
+
+/// What is beside a Redis that may be replaced.
+#[derive(Debug)]
+struct Watch {
+    sentinels: Sentinels,
+    _replica: RedisServer,
 }
 
 #[derive(Debug)]
@@ -87,8 +103,20 @@ impl Cluster {
         let folder = tempfile::Builder::new().prefix("visavis-cluster-").tempdir().expect("a folder");
         std::fs::write(folder.path().join("admin.key"), format!("{ADMIN_KEY}\n")).expect("the key is written");
         let redis = RedisServer::start_with(options.redis.clone());
-        let mut cluster =
-            Self { nginx: None, gateways: Vec::new(), workers: Vec::new(), redis, folder, options: options.clone() };
+        let watch = options.sentinels.then(|| {
+            // Without waiting whether others want the same copy.
+            drop(redis.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]));
+            let of = ["--replicaof", "127.0.0.1", &redis.port().to_string()].map(str::to_owned);
+            let replica = RedisServer::start_with(RedisOptions { arguments: of.to_vec(), ..options.redis.clone() });
+            let began = Instant::now();
+            while !replica.command(&["INFO", "replication"]).contains("master_link_status:up") {
+                assert!(began.elapsed() < WORKERS_LIMIT, "the replica has no copy");
+                thread::sleep(Duration::from_millis(20));
+            }
+            Watch { sentinels: Sentinels::over(&redis, GIVEN_UP), _replica: replica }
+        });
+        let (gateways, workers) = (Vec::new(), Vec::new());
+        let mut cluster = Self { nginx: None, gateways, workers, watch, redis, folder, options: options.clone() };
         for i in 0..options.gateways {
             let gateway = cluster.spawn(Role::Gateway, i);
             cluster.gateways.push(gateway);
@@ -226,7 +254,11 @@ impl Cluster {
 
     fn spawn(&self, role: Role, i: usize) -> Member {
         let proxy = self.options.proxied.then(|| FaultProxy::start(self.redis.address()));
-        let redis = proxy.as_ref().map_or_else(|| self.redis.url(), |p| self.redis.url_through(p.address()));
+        let redis = match (&proxy, &self.watch) {
+            (Some(proxy), _) => self.redis.url_through(proxy.address()),
+            (None, Some(watch)) => watch.sentinels.url(),
+            (None, None) => self.redis.url(),
+        };
         let mut environment = self.options.environment.clone();
         let mut set = |name: &str, path: PathBuf| environment.push((name.to_owned(), path.display().to_string()));
         if role == Role::Gateway {
@@ -247,6 +279,7 @@ impl Cluster {
             certificate: self.certificate(),
             environment,
             arguments: vec!["--redis".to_owned(), redis],
+            niceness: if role == Role::Worker { self.options.worker_niceness } else { 0 },
         });
         Member { service, proxy }
     }

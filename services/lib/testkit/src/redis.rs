@@ -103,6 +103,12 @@ impl RedisServer {
         self.certificates.as_ref().expect("it was started with TLS").ca.clone()
     }
 
+    /// A certificate and its key for whoever connects, where it asks for them.
+    #[must_use]
+    pub fn client_identity(&self) -> (PathBuf, PathBuf) {
+        self.certificates.as_ref().expect("it was started with TLS").client.clone()
+    }
+
     /// Where its files lie.
     #[must_use]
     pub fn data_dir(&self) -> &Path {
@@ -216,13 +222,17 @@ impl RedisServer {
             self.kill();
             return Err(format!("{} does not serve; it wrote:\n{wrote}", binary.display()));
         }
-        if self.options.cluster { self.own_every_slot() } else { Ok(()) }
+        if self.options.cluster { self.own_slots() } else { Ok(()) }
     }
 
-    fn own_every_slot(&self) -> Result<(), String> {
+    fn own_slots(&self) -> Result<(), String> {
         let began = Instant::now();
+        let (first, last) = self.options.slots.unwrap_or((0, 16_383));
         // Refused where it knows them from before.
-        let given = self.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        let given = self.command(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
+        if self.options.slots.is_some() {
+            return Ok(());
+        }
         while !self.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
             if began.elapsed() > START_LIMIT {
                 return Err(format!("the cluster does not come up: {given}\n{}", self.output()));

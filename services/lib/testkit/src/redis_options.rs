@@ -23,18 +23,30 @@ pub struct RedisOptions {
     pub appendfsync: Option<&'static str>,
     /// Serve TLS alone (Redis only, and only where there is an `openssl` command).
     pub tls: bool,
+    /// With TLS: let in only who has a certificate of the same authority.
+    pub client_certificates: bool,
     /// The one user there is, and its password; the default user is off then.
     pub user: Option<(String, String)>,
     /// A Redis Cluster of one node that holds every slot.
     pub cluster: bool,
+    /// In a cluster: the slots of this node, where others hold the rest; see [`crate::RedisCluster`].
+    pub slots: Option<(u16, u16)>,
     /// More arguments, such as `--maxmemory` and `10mb`; they come last and win.
     pub arguments: Vec<String>,
 }
 
 impl Default for RedisOptions {
     fn default() -> Self {
-        let product = Product::Valkey;
-        Self { product, appendfsync: Some("always"), tls: false, user: None, cluster: false, arguments: Vec::new() }
+        Self {
+            product: Product::Valkey,
+            appendfsync: Some("always"),
+            tls: false,
+            client_certificates: false,
+            user: None,
+            cluster: false,
+            slots: None,
+            arguments: Vec::new(),
+        }
     }
 }
 
@@ -69,7 +81,7 @@ impl RedisOptions {
             set("tls-cert-file", &[&path(&certificates.certificate)]);
             set("tls-key-file", &[&path(&certificates.key)]);
             set("tls-ca-cert-file", &[&path(&certificates.ca)]);
-            set("tls-auth-clients", &["no"]);
+            set("tls-auth-clients", &[if self.client_certificates { "yes" } else { "no" }]);
         }
         if let Some((name, password)) = &self.user {
             set("user", &["default", "off"]);

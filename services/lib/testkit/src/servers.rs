@@ -80,6 +80,8 @@ pub(crate) struct Certificates {
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
+    /// A caller's certificate and key.
+    pub client: (PathBuf, PathBuf),
 }
 
 impl Certificates {
@@ -100,22 +102,28 @@ impl Certificates {
             .output()
             .ok()?;
         assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
-        let made = Command::new("openssl")
-            .args(common)
-            .args(["-days", "2", "-subj", "/CN=localhost"])
-            .args(["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-            .arg("-CA")
-            .arg(&ca)
-            .arg("-CAkey")
-            .arg(&ca_key)
-            .arg("-keyout")
-            .arg(&key)
-            .arg("-out")
-            .arg(&certificate)
-            .output()
-            .ok()?;
-        assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
-        Some(Self { ca, certificate, key })
+        let signed = |name: &str, certificate: &Path, key: &Path| {
+            let made = Command::new("openssl")
+                .args(common)
+                .args(["-days", "2", "-subj", name])
+                .args(["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"])
+                .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+                .arg("-CA")
+                .arg(&ca)
+                .arg("-CAkey")
+                .arg(&ca_key)
+                .arg("-keyout")
+                .arg(key)
+                .arg("-out")
+                .arg(certificate)
+                .output()
+                .ok()?;
+            assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
+            Some(())
+        };
+        let client = (path("client.pem"), path("client.key"));
+        signed("/CN=localhost", &certificate, &key)?;
+        signed("/CN=visavis", &client.0, &client.1)?;
+        Some(Self { ca, certificate, key, client })
     }
 }

@@ -220,7 +220,15 @@ impl Service {
 
     fn launch(&mut self) {
         let options = &self.options;
-        let mut command = Command::new(binary());
+        let mut command = match options.niceness {
+            0 => Command::new(binary()),
+            n => {
+                // Becomes the service: the process id stays.
+                let mut command = Command::new("nice");
+                command.args(["-n", &n.to_string()]).arg(binary());
+                command
+            }
+        };
         command.arg(options.role.command());
         if options.role != Role::Worker {
             command.args(["--listen", &options.listen.to_string()]).arg("--admin-key-file").arg(&options.key_file);

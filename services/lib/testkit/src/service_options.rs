@@ -41,4 +41,6 @@ pub struct ServiceOptions {
     pub environment: Vec<(String, String)>,
     /// Arguments after those that every test gives.
     pub arguments: Vec<String>,
+    /// How much it lets others go first, 0 to 19, as an operator would set it with `nice`.
+    pub niceness: u8,
 }

@@ -15,6 +15,8 @@ pub enum BenchCommand {
     Models(ModelsBenchArgs),
     /// From photos to templates, by stage, beside the time that the models alone take
     Pipeline(PipelineArgs),
+    /// Exact search of a gallery, beside the time that reading as many bytes takes
+    Search(SearchArgs),
     /// A service of its own over HTTPS under load, beside its bound and beside other servers
     Serve(ServeArgs),
 }
@@ -25,6 +27,7 @@ impl BenchCommand {
         match self {
             Self::Models(args) => args.models.settings(),
             Self::Pipeline(args) => args.models.settings(),
+            Self::Search(_) => Flags::default(),
             Self::Serve(args) => args.models.settings(),
         }
     }
@@ -55,6 +58,34 @@ pub struct PipelineArgs {
     pub rounds: usize,
     #[command(flatten)]
     pub models: ModelArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Flags of `bench search`.
+#[derive(Clone, Debug, Args)]
+pub struct SearchArgs {
+    /// Templates in the gallery
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub rows: u64,
+    /// Values of each
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub dim: usize,
+    /// Templates of each subject
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub per_subject: u64,
+    /// Probes in a pass; several numbers are measured one after the other
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 32])]
+    pub batch: Vec<usize>,
+    /// Threads that share a pass; 0 takes all cores
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub threads: usize,
+    /// Candidates asked for
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub limit: usize,
+    /// Passes of each number of probes; memory is read before each
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub rounds: usize,
     #[command(flatten)]
     pub output: OutputArgs,
 }

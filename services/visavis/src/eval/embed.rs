@@ -29,11 +29,6 @@ impl Embedded {
         self.0.get(name)?.as_ref().ok()
     }
 
-    /// Whether the picture was looked at.
-    pub fn knows(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
     /// Number of pictures.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -115,6 +115,7 @@ impl Run<'_> {
 
     /// One item; `None` when it is to be tried again later, or has its result already.
     async fn item(&self, index: u32) -> Result<Option<ItemResult>, Problem> {
+        let _turn = self.desk.precedence.item().await;
         let Some(bytes) = self.jobs.item(self.id, index).await.map_err(store_problem)? else { return Ok(None) };
         let outcome = match wire::decode_item(bytes).map(|i| i.request) {
             Ok(Some(request)) => self.carry_out(index, request).await,

@@ -36,7 +36,7 @@ pub struct Scope {
 }
 
 /// The best subjects for each probe, best first, each with its best template. All probes of a call share one pass over
-/// the gallery, on the CPU pool.
+/// the gallery; in a large gallery the calls of a moment share one, too. Small ones are searched on the CPU pool.
 ///
 /// # Errors
 /// `collection_model_mismatch` for a probe of another contract, or a gallery that holds only templates of another.
@@ -53,7 +53,8 @@ pub async fn search(
         return Err(Problem::new(ErrorCode::CollectionModelMismatch, detail));
     }
     let index = Arc::clone(gallery.index());
-    let hits = cpu.run(move || {
+    let shares = index.shares_passes(probes.len());
+    let work = move || {
         let values: Vec<Vec<f32>> = probes.iter().map(Template::to_f32).collect();
         let query = |values| Query {
             filter: scope.filter.as_ref(),
@@ -62,10 +63,16 @@ pub async fn search(
         };
         let queries: Vec<Query<'_>> = values.iter().map(|v| query(v)).collect();
         index.search_many(&queries)
-    });
-    let hits = hits.await?.map_err(problem);
+    };
+    let hits = if shares {
+        // Searches that wait to share a pass hold no core; the gallery has threads of its own for the pass.
+        let failed = |_| Problem::new(ErrorCode::Internal, "the search failed unexpectedly");
+        tokio::task::spawn_blocking(work).await.map_err(failed)
+    } else {
+        cpu.run(work).await
+    };
     context.timings.since(Stage::Search, start);
-    hits
+    hits?.map_err(problem)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "fits map_err")]

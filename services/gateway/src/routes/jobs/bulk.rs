@@ -1,6 +1,9 @@
 //! `POST /v1/jobs`: one job of many enrolments or identifications. Everything is checked before anything is stored;
 //! the items go into the store, and a few envelopes (strands) send workers to them.
 
+mod forms;
+mod items;
+
 use axum::{
     Json,
     extract::State,
@@ -8,29 +11,23 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use domain::{
-    CollectionId, JobId, JobKind, JobRecord, JobState, Lane, Problem, Progress, Purpose, SubjectId, ThresholdSpec,
-    Timestamp,
-};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use domain::{JobId, JobKind, JobRecord, JobState, Lane, Problem, Progress, Timestamp};
+use serde_json::Value;
 use store::{Jobs, RepoError};
 use tokio::time::timeout;
-use utoipa::ToSchema;
-use wire::v1::{self, BulkItem, BulkRequest, bulk_item, envelope::Request};
+use wire::v1::{BulkRequest, envelope::Request};
 
+use self::{
+    forms::{BulkForm, BulkJob},
+    items::Reader,
+};
 use super::{JobAnswer, scope};
 use crate::{
     auth,
     context::Call,
     dispatch::{envelope, silent},
-    extract::{Attachments, Document, from_value},
-    problem::{ApiProblem, Result, below},
-    routes::{
-        enrol::{EnrolParams, given},
-        identify::IdentifyParams,
-        parameters::{FaceSelection, ImageB64},
-    },
+    extract::{Document, from_value},
+    problem::{ApiProblem, Result},
     state::{App, AppState},
 };
 
@@ -39,121 +36,6 @@ const STRAND_ITEMS: usize = 16;
 const MOST_STRANDS: usize = 4;
 /// How long the queue may take to hear that a job was given up.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// What all items of a bulk enrolment share.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EnrolShared {
-    collection_id: CollectionId,
-    face_selection: Option<FaceSelection>,
-}
-
-/// What all items of a bulk identification share.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct IdentifyShared {
-    collection_id: CollectionId,
-    limit: Option<u32>,
-    max_faces: Option<u32>,
-    threshold: Option<ThresholdSpec>,
-    purpose: Option<Purpose>,
-}
-
-/// The parameters of an item that has none but its images.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoParams {}
-
-/// An image of an item: `{"b64": …}`, or in a form the name of a file part.
-#[derive(ToSchema)]
-#[schema(as = ItemImage)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "describes a form")]
-enum ItemImage {
-    /// File name of a part; each file is used once.
-    File(String),
-    /// The image itself.
-    Inline(ImageB64),
-}
-
-/// A person to be enrolled, with images.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a form")]
-struct BulkEnrolItem {
-    /// One face each.
-    images: Vec<ItemImage>,
-    /// As for one enrolment.
-    #[serde(flatten)]
-    parameters: EnrolParams,
-}
-
-/// Enrolment of many subjects.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a form")]
-struct BulkEnrolJob {
-    /// `bulk_enrol`.
-    #[schema(example = "bulk_enrol")]
-    kind: JobKind,
-    /// Where.
-    collection_id: CollectionId,
-    /// Which face counts where an image shows several, unless the item says.
-    face_selection: Option<FaceSelection>,
-    /// 1 to 1000, each a subject of its own.
-    items: Vec<BulkEnrolItem>,
-}
-
-/// Images to search for.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a form")]
-struct BulkIdentifyItem {
-    /// At least one.
-    images: Vec<ItemImage>,
-}
-
-/// Search of a collection for many images.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a form")]
-struct BulkIdentifyJob {
-    /// `bulk_identify`.
-    #[schema(example = "bulk_identify")]
-    kind: JobKind,
-    /// Where.
-    collection_id: CollectionId,
-    /// Candidates per face; 5 unless said.
-    #[schema(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
-    /// Faces searched per image; 1, the largest and most central, unless said.
-    #[schema(minimum = 1, maximum = 64)]
-    max_faces: Option<u32>,
-    /// What counts as a match; the collection's target unless said.
-    threshold: Option<ThresholdSpec>,
-    /// What the identification is for; may be left out where the collection has one purpose.
-    purpose: Option<Purpose>,
-    /// 1 to 1000.
-    items: Vec<BulkIdentifyItem>,
-}
-
-/// A job of many items.
-#[derive(ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "describes a form")]
-enum BulkJob {
-    /// Enrolment.
-    Enrol(BulkEnrolJob),
-    /// Identification.
-    Identify(BulkIdentifyJob),
-}
-
-/// A job of many items as a form.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a form")]
-struct BulkForm {
-    /// The job, as JSON.
-    job: BulkJob,
-    /// One image per part, each with a file name of its own that an item names.
-    #[schema(value_type = Vec<String>, format = Binary)]
-    file: Vec<u8>,
-}
 
 /// Start a bulk job
 ///
@@ -198,87 +80,6 @@ async fn read(app: &AppState, call: &Call, document: Document) -> Result<(JobKin
     };
     files.all_used()?;
     Ok((kind, items))
-}
-
-/// Reads items one after the other.
-struct Reader<'a> {
-    app: &'a AppState,
-    call: &'a Call,
-    files: &'a mut Attachments,
-}
-
-impl Reader<'_> {
-    async fn enrolments(&mut self, shared: EnrolShared, items: Vec<Value>) -> Result<Vec<Bytes>> {
-        let collection = self.app.collection(&self.call.principal, &shared.collection_id).await?.value;
-        let mut ids = std::collections::HashMap::new();
-        let mut read = Vec::with_capacity(items.len());
-        for (index, item) in items.into_iter().enumerate() {
-            let at = format!("/items/{index}");
-            let (images, params) = self.item(item, &at)?;
-            let mut params: EnrolParams = from_value(params).map_err(|p| below(&at, p))?;
-            params.check().map_err(|p| below(&at, p))?;
-            params.face_selection = params.face_selection.or(shared.face_selection);
-            let id = params.id.take().unwrap_or_else(|| self.fresh(index));
-            if let Some(other) = ids.insert(id.clone(), index) {
-                return Err(Problem::invalid(format!("{at}/id"), format!("item {other} has the same id")).into());
-            }
-            let draft = params.consent.take();
-            let consent = draft.map(|draft| given(&collection, &id, draft, Timestamp::now())).transpose();
-            let consent = consent.map_err(|p| below(&at, p))?;
-            let request = params.enrolment(id, consent, images).request(&collection);
-            read.push(encoded(bulk_item::Request::Enrol(request)));
-        }
-        Ok(read)
-    }
-
-    async fn identifications(&mut self, shared: IdentifyShared, items: Vec<Value>) -> Result<Vec<Bytes>> {
-        let collection = self.app.collection(&self.call.principal, &shared.collection_id).await?.value;
-        let IdentifyShared { limit, max_faces, threshold, purpose, .. } = shared;
-        let params = IdentifyParams { limit, max_faces, threshold, purpose, ..IdentifyParams::default() };
-        let request = params.request(&collection)?;
-        let item = |(index, item): (usize, Value)| {
-            let at = format!("/items/{index}");
-            let (images, params) = self.item(item, &at)?;
-            let NoParams {} = from_value(params).map_err(|p| below(&at, p))?;
-            if images.is_empty() {
-                return Err(Problem::invalid(format!("{at}/images"), "must hold at least one image").into());
-            }
-            Ok(encoded(bulk_item::Request::Identify(v1::IdentifyRequest { images, ..request.clone() })))
-        };
-        items.into_iter().enumerate().map(item).collect()
-    }
-
-    /// Images and parameters of an item.
-    fn item(&mut self, item: Value, at: &str) -> Result<(Vec<v1::Image>, Value), Problem> {
-        let Value::Object(mut item) = item else { return Err(Problem::invalid(at, "must be an object")) };
-        let images = self.images(&mut item, at)?;
-        Ok((images, Value::Object(item)))
-    }
-
-    fn images(&mut self, item: &mut Map<String, Value>, at: &str) -> Result<Vec<v1::Image>, Problem> {
-        let at = format!("{at}/images");
-        let images = match item.remove("images") {
-            None | Some(Value::Null) => return Ok(Vec::new()),
-            Some(Value::Array(images)) => images,
-            Some(_) => return Err(Problem::invalid(at, "must be a list")),
-        };
-        let most = self.app.config.limits.max_images;
-        if images.len() > most {
-            return Err(Problem::invalid(at, format!("at most {most} images are allowed in one item")));
-        }
-        let image = |(i, image)| Ok(v1::Image { data: self.files.image(image, &format!("{at}/{i}"))? });
-        images.iter().enumerate().map(image).collect()
-    }
-
-    /// An id for a subject that the caller did not name: the same one when the request is repeated.
-    fn fresh(&self, index: usize) -> SubjectId {
-        let again = self.call.repeatable.then(|| SubjectId::new(format!("{}-{index}", self.call.job)).ok());
-        again.flatten().unwrap_or_else(SubjectId::generate)
-    }
-}
-
-fn encoded(request: bulk_item::Request) -> Bytes {
-    wire::encode_item(&BulkItem { request: Some(request) })
 }
 
 /// Stores the job and sends workers to it; a repetition finds the job that is there.

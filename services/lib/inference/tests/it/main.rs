@@ -10,4 +10,6 @@ mod embedders;
 #[cfg(test)]
 mod graphs;
 #[cfg(test)]
+mod pool;
+#[cfg(test)]
 mod session;

@@ -19,7 +19,8 @@ use super::{
     replies::Boxes,
 };
 use crate::{
-    Attempt, DeadLetter, Depth, Engine, Entry, EntryId, Limit, Member, QueueError, Rate, Receipt, ReplyStream, Spent,
+    Abandoned, Attempt, DeadLetter, Depth, Engine, Entry, EntryId, Limit, Member, QueueError, Rate, Receipt,
+    ReplyStream, Spent,
 };
 
 /// Lanes in the memory of this process. What it holds is lost with the process.
@@ -111,10 +112,14 @@ impl Engine for MemoryEngine {
         &self,
         lane: Lane,
         consumer: &str,
-        min_idle: Duration,
+        abandoned: Abandoned<'_>,
         max: usize,
     ) -> Result<Vec<Entry>, QueueError> {
-        Ok(self.lane(lane).state.lock().reclaim(&Arc::from(consumer), min_idle, max, Instant::now()))
+        Ok(self.lane(lane).state.lock().reclaim(&Arc::from(consumer), abandoned, max, Instant::now()))
+    }
+
+    async fn holders(&self, lane: Lane) -> Result<Vec<String>, QueueError> {
+        Ok(self.lane(lane).state.lock().holders())
     }
 
     async fn ack(&self, lane: Lane, receipt: &Receipt) -> Result<bool, QueueError> {
@@ -168,7 +173,7 @@ impl Engine for MemoryEngine {
     }
 
     async fn depth(&self, lane: Lane) -> Result<Depth, QueueError> {
-        Ok(self.lane(lane).state.lock().depth(Instant::now()))
+        Ok(self.lane(lane).state.lock().depth(&self.options, Instant::now()))
     }
 
     async fn reply(&self, address: &str, bytes: Bytes) -> Result<(), QueueError> {

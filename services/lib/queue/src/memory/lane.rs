@@ -2,7 +2,7 @@
 //! argument. Caller: the engine beside it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use domain::Timestamp;
 use tokio::time::Instant;
 
-use crate::{Attempt, DeadLetter, Depth, Entry, EntryId, Limit, MemoryOptions, QueueError, Receipt};
+use crate::{Abandoned, Attempt, DeadLetter, Depth, Entry, EntryId, Limit, MemoryOptions, QueueError, Receipt};
 
 #[derive(Debug)]
 struct Item {
@@ -80,8 +80,18 @@ impl LaneState {
         taken.into_iter().map(|item| self.hand_over(item, consumer, now)).collect()
     }
 
-    pub(super) fn reclaim(&mut self, consumer: &Arc<str>, min_idle: Duration, max: usize, now: Instant) -> Vec<Entry> {
-        let idle = |held: &Held| now.saturating_duration_since(held.touched) >= min_idle;
+    pub(super) fn reclaim(
+        &mut self,
+        consumer: &Arc<str>,
+        abandoned: Abandoned<'_>,
+        max: usize,
+        now: Instant,
+    ) -> Vec<Entry> {
+        let idle = |held: &Held| {
+            let gone = abandoned.gone.iter().any(|name| **name == *held.consumer);
+            let least = if gone { abandoned.gone_idle.min(abandoned.idle) } else { abandoned.idle };
+            now.saturating_duration_since(held.touched) >= least
+        };
         let abandoned: Vec<u64> =
             self.in_flight.iter().filter(|(_, held)| idle(held)).map(|(seq, _)| *seq).take(max).collect();
         let taken: Vec<Item> = abandoned.iter().filter_map(|seq| self.in_flight.remove(seq)).map(|h| h.item).collect();
@@ -182,6 +192,11 @@ impl LaneState {
         true
     }
 
+    pub(super) fn holders(&self) -> Vec<String> {
+        let names: BTreeSet<&str> = self.in_flight.values().map(|held| &*held.consumer).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
     pub(super) fn holds_for(&self, consumer: &str) -> bool {
         self.in_flight.values().any(|held| &*held.consumer == consumer)
     }
@@ -190,12 +205,14 @@ impl LaneState {
         !self.waiting.is_empty()
     }
 
-    pub(super) fn depth(&self, now: Instant) -> Depth {
+    pub(super) fn depth(&mut self, options: &MemoryOptions, now: Instant) -> Depth {
+        self.expire(options, now);
         Depth {
             waiting: self.waiting.len(),
             in_flight: self.in_flight.len(),
             oldest_age: self.oldest_age(now),
             taken: self.taken,
+            dead: self.dead.len(),
         }
     }
 

@@ -10,13 +10,14 @@ use tokio::sync::oneshot;
 
 use super::{
     RedisOptions,
-    inner::{Claimed, Inner, Settle, millis},
+    inner::{Inner, Settle, millis},
     reader::Ask,
     replies::RedisReplies,
     scripts,
 };
 use crate::{
-    Attempt, DeadLetter, Depth, Engine, Entry, EntryId, Limit, Member, QueueError, Rate, Receipt, ReplyStream, Spent,
+    Abandoned, Attempt, DeadLetter, Depth, Engine, Entry, EntryId, Limit, Member, QueueError, Rate, Receipt,
+    ReplyStream, Spent,
 };
 
 /// Longest time to wait for entries on their way back before a consumer leaves.
@@ -79,30 +80,15 @@ impl Engine for RedisEngine {
         &self,
         lane: Lane,
         consumer: &str,
-        min_idle: Duration,
+        abandoned: Abandoned<'_>,
         max: usize,
     ) -> Result<Vec<Entry>, QueueError> {
-        let inner = &self.inner;
-        inner.remember_runtime();
-        if let Err(error) = inner.compare_clocks().await {
-            tracing::debug!(%error, "the server's clock cannot be read");
-        }
-        let mut call = scripts::RECLAIM.key(inner.keys.jobs(lane));
-        call.arg(consumer).arg(millis(min_idle)).arg(max.max(1)).arg(millis(inner.options.forget_consumer));
-        let claimed: Vec<Claimed> = inner.run(&call).await?;
-        let consumer: Arc<str> = consumer.into();
-        let entry = |(id, _, t, deliveries): &Claimed| Entry {
-            receipt: Receipt {
-                id: EntryId::new(id.as_str()),
-                consumer: Arc::clone(&consumer),
-                deliveries: *deliveries,
-            },
-            bytes: Bytes::new(),
-            age: inner.since(t),
-        };
-        let entries = claimed.iter().map(entry).collect();
-        let names = claimed.into_iter().map(|(_, body, ..)| body).collect();
-        Ok(inner.with_bodies(lane, entries, names).await?.take())
+        self.inner.remember_runtime();
+        Ok(self.inner.reclaim(lane, consumer, abandoned, max).await?.take())
+    }
+
+    async fn holders(&self, lane: Lane) -> Result<Vec<String>, QueueError> {
+        self.inner.run_again(&scripts::HOLDERS.key(self.inner.keys.jobs(lane))).await
     }
 
     async fn ack(&self, lane: Lane, receipt: &Receipt) -> Result<bool, QueueError> {
@@ -157,9 +143,11 @@ impl Engine for RedisEngine {
     }
 
     async fn depth(&self, lane: Lane) -> Result<Depth, QueueError> {
-        let call = scripts::DEPTH.key(self.inner.keys.jobs(lane));
-        let (waiting, in_flight, oldest, taken): (usize, usize, u64, u64) = self.inner.run_again(&call).await?;
-        Ok(Depth { waiting, in_flight, oldest_age: Duration::from_millis(oldest), taken })
+        let Inner { keys, options, .. } = &*self.inner;
+        let mut call = scripts::DEPTH.key(keys.jobs(lane));
+        call.key(keys.dead(lane)).arg(millis(options.dead_letter_ttl)).arg(keys.body(lane));
+        let (waiting, in_flight, oldest, taken, dead) = self.inner.run_again(&call).await?;
+        Ok(Depth { waiting, in_flight, oldest_age: Duration::from_millis(oldest), taken, dead })
     }
 
     async fn reply(&self, address: &str, bytes: Bytes) -> Result<(), QueueError> {

@@ -1,7 +1,6 @@
-//! What the calls of [`super::RedisEngine`] share: scripts run, bodies fetched, entries given back.
+//! What the calls of [`super::RedisEngine`] share: scripts run, clocks compared, entries settled and given back.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
@@ -9,25 +8,16 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use domain::{Lane, Timestamp};
 use link::{
     Connection, Link, LinkError,
     redis::{self, ScriptInvocation},
 };
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use super::{
-    RedisOptions,
-    keys::Keys,
-    reader::{Ask, Raw, Readers},
-    scripts,
-};
-use crate::{DeadLetter, Entry, EntryId, QueueError, Receipt};
-
-/// Bodies fetched by one command: pictures, so not too many at once.
-const BODIES: usize = 16;
+use super::{RedisOptions, keys::Keys, reader::Readers, scripts};
+use crate::{QueueError, Receipt};
 
 /// Pauses before further attempts to give an entry back. Failing that it is taken over when it has been idle.
 const AGAIN_AFTER: [Duration; 4] =
@@ -70,12 +60,6 @@ impl Settle<'_> {
         }
     }
 }
-
-/// An entry as the reclaim script tells it: id, body's name, when appended, deliveries.
-pub type Claimed = (String, String, String, u32);
-
-/// A dead letter as its scripts tell it: id, body's name, reason, deliveries, when it died.
-type Letter = (String, String, String, u32, i64);
 
 impl Inner {
     pub fn new(link: Link, options: RedisOptions) -> Self {
@@ -135,19 +119,11 @@ impl Inner {
         call.arg(receipt.id.as_str()).arg(&*receipt.consumer).arg(receipt.deliveries).arg(how.word());
         call.arg(keys.body(lane)).arg(reason);
         call.arg(options.dead_letter_capacity).arg(millis(options.dead_letter_ttl));
-        self.run(&call).await
-    }
-
-    /// Bodies of entries, in order; an entry whose body is gone gets an empty one, which no reader takes for a job.
-    pub async fn bodies(&self, lane: Lane, names: &[&str]) -> Result<Vec<Bytes>, QueueError> {
-        let mut bodies = Vec::with_capacity(names.len());
-        for names in names.chunks(BODIES) {
-            let mut command = redis::cmd("MGET");
-            command.arg(names.iter().map(|name| format!("{}{name}", self.keys.body(lane))).collect::<Vec<_>>());
-            let found: Vec<Option<Vec<u8>>> = self.ask(&command).await?;
-            bodies.extend(found.into_iter().map(|body| Bytes::from(body.unwrap_or_default())));
+        let held: bool = self.run(&call).await?;
+        if !held || !matches!(how, Settle::Touch) {
+            self.readers.let_go(lane, &receipt.consumer, receipt.id.as_str());
         }
-        Ok(bodies)
+        Ok(held)
     }
 
     /// Time since a moment of the server's clock.
@@ -188,102 +164,10 @@ impl Inner {
         while let Err(error) = self.settle(lane, receipt, how).await {
             let Some(pause) = pauses.next() else {
                 tracing::warn!(%error, entry = %receipt.id, "an entry could not be given back; others take it over");
+                self.readers.let_go(lane, &receipt.consumer, receipt.id.as_str());
                 return;
             };
             tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// One read, to its end: what came is given to whoever waits, or back to the lane.
-    pub async fn read(self: &Arc<Self>, ask: Ask, answer: oneshot::Sender<Result<Found, QueueError>>) {
-        let slot = self.readers.slot(ask.lane, &ask.consumer);
-        let mut slot = slot.lock().await;
-        let found = slot.read(&self.link, &self.keys, &ask, &answer).await.map_err(|e| self.failed(e));
-        let found = match found {
-            Ok(raw) => self.complete(&ask, raw).await,
-            Err(e) => Err(e),
-        };
-        // Unsent or sent and never looked at, it gives its entries back itself.
-        drop(answer.send(found));
-    }
-
-    /// Entries with their bodies. Where these cannot be had the entries go back.
-    async fn complete(self: &Arc<Self>, ask: &Ask, raw: Vec<Raw>) -> Result<Found, QueueError> {
-        let consumer: Arc<str> = ask.consumer.as_str().into();
-        let text = |fields: &HashMap<String, String>, name: &str| fields.get(name).cloned().unwrap_or_default();
-        let entry = |(id, fields): &Raw| Entry {
-            receipt: Receipt {
-                id: EntryId::new(id.as_str()),
-                consumer: Arc::clone(&consumer),
-                deliveries: text(fields, "d").parse().unwrap_or(0_u32).saturating_add(1),
-            },
-            bytes: Bytes::new(),
-            age: self.since(&text(fields, "t")),
-        };
-        let entries = raw.iter().map(entry).collect();
-        let names = raw.iter().map(|(_, fields)| text(fields, "b")).collect();
-        self.with_bodies(ask.lane, entries, names).await
-    }
-
-    /// Entries in a consumer's hands with the bodies of these names. Where these cannot be had the entries go back.
-    pub async fn with_bodies(
-        self: &Arc<Self>,
-        lane: Lane,
-        entries: Vec<Entry>,
-        names: Vec<String>,
-    ) -> Result<Found, QueueError> {
-        let mut found = Found { inner: Arc::clone(self), lane, entries };
-        let bodies = self.bodies(lane, &names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-        for (entry, bytes) in found.entries.iter_mut().zip(bodies) {
-            entry.bytes = bytes;
-        }
-        Ok(found)
-    }
-
-    /// Drops a dead letter or puts it back on its lane.
-    pub async fn letter(&self, lane: Lane, id: &EntryId, what: &str, bytes: &[u8]) -> Result<bool, QueueError> {
-        let keys = &self.keys;
-        let mut call = scripts::LETTER.key(keys.dead(lane));
-        call.key(keys.jobs(lane)).key(keys.bytes(lane));
-        call.arg(id.as_str()).arg(what).arg(keys.body(lane)).arg(bytes);
-        self.run(&call).await
-    }
-
-    /// Dead letters between two ids, newest first.
-    pub async fn letters(&self, lane: Lane, range: [&str; 2], limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
-        let mut call = scripts::LETTERS.key(self.keys.dead(lane));
-        call.arg(limit).arg(millis(self.options.dead_letter_ttl)).arg(self.keys.body(lane)).arg(&range);
-        let found: Vec<Letter> = self.run_again(&call).await?;
-        let names: Vec<&str> = found.iter().map(|(_, body, ..)| body.as_str()).collect();
-        let bodies = self.bodies(lane, &names).await?;
-        let letters = found.into_iter().zip(bodies).map(|((id, _, reason, deliveries, at), bytes)| DeadLetter {
-            id: EntryId::new(id),
-            bytes,
-            reason,
-            deliveries,
-            died_at: Timestamp::from_millis(at),
-        });
-        Ok(letters.collect())
-    }
-}
-
-/// Entries in a consumer's hands that nobody has looked at yet: they go back unless they are taken out.
-pub struct Found {
-    inner: Arc<Inner>,
-    lane: Lane,
-    entries: Vec<Entry>,
-}
-
-impl Found {
-    pub fn take(mut self) -> Vec<Entry> {
-        std::mem::take(&mut self.entries)
-    }
-}
-
-impl Drop for Found {
-    fn drop(&mut self) {
-        for entry in self.entries.drain(..) {
-            self.inner.give_back(self.lane, entry.receipt, Settle::Forgiven);
         }
     }
 }

@@ -3,8 +3,10 @@
 //! own, so that claiming, listing and burying never move pictures. Every change of more than one key is one script.
 
 mod engine;
+mod found;
 mod inner;
 mod keys;
+mod letters;
 mod reader;
 mod replies;
 mod scripts;

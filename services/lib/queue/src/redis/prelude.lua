@@ -62,3 +62,30 @@ end
 local function count_bytes(key, n)
   if redis.call('INCRBY', key, n) <= 0 then redis.call('DEL', key) end
 end
+
+-- Every consumer of the group.
+local function consumers(jobs)
+  local flat, all = redis.pcall('XINFO', 'CONSUMERS', jobs, GROUP), {}
+  for i, c in ipairs(flat.err and {} or flat) do all[i] = fields(c) end
+  return all
+end
+
+-- An entry in somebody's hands as callers are told of it: id, body's name, when appended, deliveries.
+local function taken(jobs, entry)
+  local f = fields(entry[2])
+  local count = redis.call('XPENDING', jobs, GROUP, entry[1], entry[1], 1)[1][4]
+  return {entry[1], f.b, f.t, whole(tonumber(f.d) + count)}
+end
+
+-- Drops dead letters past their time.
+local function expire_letters(dead, ttl, body)
+  local born = now_ms() - tonumber(ttl)
+  repeat
+    local first = redis.call('XRANGE', dead, '-', '+', 'COUNT', 1)[1]
+    local old = first and tonumber(fields(first[2]).t) <= born
+    if old then
+      redis.call('DEL', body .. fields(first[2]).b)
+      redis.call('XDEL', dead, first[1])
+    end
+  until not old
+end

@@ -19,6 +19,8 @@ scripts! {
     APPEND "append.lua"
     SETTLE "settle.lua"
     RECLAIM "reclaim.lua"
+    RECOVER "recover.lua"
+    HOLDERS "holders.lua"
     LEAVE "leave.lua"
     GROUP "group.lua"
     DEPTH "depth.lua"

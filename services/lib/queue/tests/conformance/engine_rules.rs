@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use domain::{JobId, Lane};
 use tokio::time::{sleep, timeout};
-use visavis_queue::{Attempt, Engine, Limit, Member, QueueError, Rate};
+use visavis_queue::{Abandoned, Attempt, Engine, Limit, Member, QueueError, Rate};
 
 use crate::kit::{LANE, LONG, ROOMY, put, take, take_one, texts};
 
@@ -111,11 +111,34 @@ pub async fn only_silent_entries_are_reclaimed(e: Any) {
     let held = take(&e, "dead", 3).await;
     sleep(idle).await;
     assert!(e.touch(LANE, &held[1].receipt).await.unwrap());
-    let first = e.reclaim(LANE, "heir", idle, 1).await.unwrap();
+    let first = e.reclaim(LANE, "heir", Abandoned::silent(idle), 1).await.unwrap();
     assert_eq!((texts(&first), first[0].receipt.deliveries), (vec!["a"], 2));
-    assert_eq!(texts(&e.reclaim(LANE, "heir", idle, 9).await.unwrap()), ["c"]);
-    assert!(e.reclaim(LANE, "heir", idle, 9).await.unwrap().is_empty(), "taken over, hence not silent");
+    assert_eq!(texts(&e.reclaim(LANE, "heir", Abandoned::silent(idle), 9).await.unwrap()), ["c"]);
+    assert!(
+        e.reclaim(LANE, "heir", Abandoned::silent(idle), 9).await.unwrap().is_empty(),
+        "taken over, hence not silent"
+    );
     assert!(!e.ack(LANE, &held[0].receipt).await.unwrap(), "the dead consumer's receipt is void");
+}
+
+pub async fn entries_of_consumers_that_are_gone_are_reclaimed_sooner(e: Any) {
+    let gone_idle = Duration::from_millis(300);
+    for (who, bytes) in [("gone", &b"a"[..]), ("lives", b"b"), ("gone", b"c")] {
+        e.append(LANE, Bytes::from_static(bytes), ROOMY).await.unwrap();
+        take_one(&e, who).await;
+    }
+    assert_eq!(e.holders(LANE).await.unwrap(), ["gone", "lives"]);
+    assert!(e.holders(Lane::Bulk).await.unwrap().is_empty());
+    let names = ["gone".to_owned(), "never was".to_owned()];
+    let abandoned = Abandoned { idle: LONG, gone: &names, gone_idle };
+    assert!(e.reclaim(LANE, "heir", abandoned, 9).await.unwrap().is_empty(), "taken a moment ago");
+    sleep(gone_idle + Duration::from_millis(20)).await;
+    let first = e.reclaim(LANE, "heir", abandoned, 1).await.unwrap();
+    assert_eq!((texts(&first), first[0].receipt.deliveries), (vec!["a"], 2));
+    let second = e.reclaim(LANE, "heir", abandoned, 9).await.unwrap();
+    assert_eq!(texts(&second), ["c"]);
+    assert!(e.ack(LANE, &second[0].receipt).await.unwrap());
+    assert_eq!(e.holders(LANE).await.unwrap(), ["heir", "lives"]);
 }
 
 pub async fn dead_letters_keep_payload_reason_and_count(e: Any) {
@@ -134,6 +157,7 @@ pub async fn dead_letters_keep_payload_reason_and_count(e: Any) {
     assert_eq!(told, [(&b"b"[..], "second", 1), (b"a", "first", 2)]);
     assert_eq!(e.dead_letters(LANE, 1).await.unwrap()[0].reason, "second");
     assert_eq!(counts(&e).await, (0, 0), "neither waiting nor in flight");
+    assert_eq!(e.depth(LANE).await.unwrap().dead, 2);
 }
 
 pub async fn a_dead_letter_can_be_retried_or_dropped(e: Any) {
@@ -223,7 +247,7 @@ pub async fn a_consumer_that_holds_entries_cannot_leave(e: Any) {
     put(&e, b"a").await;
     let held = take_one(&e, "one").await;
     assert!(!e.leave(LANE, "one").await.unwrap());
-    let taken = e.reclaim(LANE, "two", Duration::ZERO, 9).await.unwrap();
+    let taken = e.reclaim(LANE, "two", Abandoned::silent(Duration::ZERO), 9).await.unwrap();
     assert_eq!(texts(&taken), ["a"], "its entry is still there");
     assert!(!e.ack(LANE, &held.receipt).await.unwrap());
     assert!(e.leave(LANE, "one").await.unwrap());

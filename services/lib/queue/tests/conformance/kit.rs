@@ -71,5 +71,5 @@ pub fn texts(entries: &[Entry]) -> Vec<&str> {
 
 pub async fn assert_empty(queue: &Queue) {
     let depth = queue.depth(LANE).await.unwrap();
-    assert_eq!(depth, Depth { taken: depth.taken, ..Depth::default() });
+    assert_eq!(depth, Depth { taken: depth.taken, dead: depth.dead, ..Depth::default() });
 }

@@ -20,6 +20,7 @@ macro_rules! conformance {
                 a_waiting_reader_wakes_for_a_released_entry
                 a_void_receipt_changes_nothing
                 only_silent_entries_are_reclaimed
+                entries_of_consumers_that_are_gone_are_reclaimed_sooner
                 dead_letters_keep_payload_reason_and_count
                 a_dead_letter_can_be_retried_or_dropped
                 depth_tells_waiting_in_flight_and_age
@@ -45,6 +46,9 @@ macro_rules! conformance {
                 a_dropped_delivery_returns
                 after_three_deliveries_a_job_is_a_dead_letter
                 a_dead_consumers_job_is_taken_over
+                a_dead_workers_job_is_taken_over_when_its_lease_ends
+                a_living_workers_job_is_not_taken_over
+                whoever_is_out_of_touch_takes_nothing_over
                 a_heartbeat_keeps_a_long_job
                 an_answer_after_a_takeover_is_not_sent
                 an_unreadable_reply_is_skipped

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use domain::{JobId, Timestamp};
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
-use visavis_queue::{Consumer, ConsumerOptions, Delivery, Engine, OnRejected, Queue, QueueError, Rejection};
-use wire::v1::Envelope;
+use visavis_queue::{Consumer, ConsumerOptions, Delivery, Engine, OnRejected, Queue, QueueError, Rejection, Timing};
+use wire::v1::{Envelope, WorkerPresence};
 
 use crate::kit::{LANE, LONG, MIN_IDLE, assert_empty, done, job, options, problem, put};
 
@@ -201,6 +201,66 @@ pub async fn a_dead_consumers_job_is_taken_over(e: Any) {
     assert_eq!(taken.envelope, Envelope { attempt: 2, ..job.clone() });
     taken.settle(&done(&job)).await.unwrap();
     assert_empty(&queue).await;
+}
+
+/// A lease as short as the members of these rules renew it.
+const LEASE: Duration = Duration::from_secs(1);
+
+/// A consumer of a worker of this name, which joins the others first. Silence alone counts for nothing here.
+async fn member(queue: &Queue, name: &str) -> Consumer {
+    announce(queue, name).await;
+    let timing = Timing { min_idle: 10 * LONG, ..Timing::default() };
+    queue.consumer(LANE, ConsumerOptions::new(timing).unwrap().member(name, LEASE))
+}
+
+async fn announce(queue: &Queue, name: &str) {
+    queue.announce(&WorkerPresence { name: name.into(), ..Default::default() }, LEASE).await.unwrap();
+}
+
+/// Waits for a job while its worker's lease is renewed, and those of `others`.
+async fn next_of(queue: &Queue, consumer: &Consumer, names: &[&str], within: Duration) -> Option<Delivery> {
+    let mut next = std::pin::pin!(timeout(within, consumer.next(1)));
+    loop {
+        tokio::select! {
+            got = &mut next => return got.ok().map(|got| got.unwrap().remove(0)),
+            () = sleep(LEASE / 8) => for name in names { announce(queue, name).await },
+        }
+    }
+}
+
+pub async fn a_dead_workers_job_is_taken_over_when_its_lease_ends(e: Any) {
+    let queue = Queue::new(e);
+    let job = job("");
+    queue.submit(LANE, &job).await.unwrap();
+    let dying = member(&queue, "dying").await;
+    std::mem::forget(next_one(&dying).await);
+    let heir = member(&queue, "heir").await;
+    let taken = next_of(&queue, &heir, &["heir"], LONG).await.expect("it is taken over");
+    assert_eq!(taken.envelope, Envelope { attempt: 2, ..job.clone() });
+    assert!(queue.workers().await.unwrap().iter().all(|w| w.name != "dying"), "not before its lease ends");
+    taken.settle(&done(&job)).await.unwrap();
+    assert_empty(&queue).await;
+}
+
+pub async fn a_living_workers_job_is_not_taken_over(e: Any) {
+    let queue = Queue::new(e);
+    queue.submit(LANE, &job("")).await.unwrap();
+    let busy = member(&queue, "busy").await;
+    let held = next_one(&busy).await;
+    let thief = member(&queue, "thief").await;
+    assert!(next_of(&queue, &thief, &["busy", "thief"], 3 * LEASE).await.is_none());
+    held.settle(&done(&job(""))).await.unwrap();
+}
+
+pub async fn whoever_is_out_of_touch_takes_nothing_over(e: Any) {
+    let queue = Queue::new(e);
+    queue.submit(LANE, &job("")).await.unwrap();
+    let busy = member(&queue, "busy").await;
+    let held = next_one(&busy).await;
+    let thief = member(&queue, "thief").await;
+    // Nobody's lease is renewed, as when the server was away: both have ended, and neither worker is dead.
+    assert!(next_of(&queue, &thief, &[], 3 * LEASE).await.is_none());
+    held.settle(&done(&job(""))).await.unwrap();
 }
 
 pub async fn a_heartbeat_keeps_a_long_job(e: Any) {

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use domain::JobId;
 use link::{Link, LinkOptions};
-use testkit::{RedisOptions as ServerOptions, RedisServer};
+use testkit::{RedisCluster, RedisOptions as ServerOptions, RedisServer};
 use visavis_queue::{Engine, RedisEngine, RedisOptions};
 
 pub fn engine(url: &str) -> Arc<dyn Engine> {
@@ -18,10 +18,8 @@ pub fn valkey() -> Option<Arc<dyn Engine>> {
 }
 
 pub fn cluster() -> Option<Arc<dyn Engine>> {
-    static SERVER: OnceLock<RedisServer> = OnceLock::new();
-    let server =
-        SERVER.get_or_init(|| RedisServer::start_with(ServerOptions { cluster: true, ..ServerOptions::default() }));
-    Some(engine(&server.url().replace("redis://", "redis-cluster://")))
+    static SERVERS: OnceLock<RedisCluster> = OnceLock::new();
+    Some(engine(&SERVERS.get_or_init(|| RedisCluster::start(3)).url()))
 }
 
 pub fn redis() -> Option<Arc<dyn Engine>> {

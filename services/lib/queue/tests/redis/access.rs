@@ -6,7 +6,7 @@ use bytes::Bytes;
 use domain::JobId;
 use link::LinkOptions;
 use testkit::{Product, RedisOptions as ServerOptions, RedisServer};
-use visavis_queue::{Attempt, Engine, Member, QueueError, Rate, RedisEngine, RedisOptions};
+use visavis_queue::{Abandoned, Attempt, Engine, Member, QueueError, Rate, RedisEngine, RedisOptions};
 
 use crate::kit::{LANE, LONG, engine, engine_with, put, take_one};
 
@@ -50,7 +50,8 @@ async fn everything(e: &RedisEngine) -> Result<(), QueueError> {
     replies.next().await?;
     e.ack(LANE, &fourth.receipt).await?;
     take_one(e, "one").await;
-    e.reclaim(LANE, "two", Duration::ZERO, 9).await?;
+    e.reclaim(LANE, "two", Abandoned::silent(Duration::ZERO), 9).await?;
+    e.holders(LANE).await?;
     e.leave(LANE, "one").await?;
     e.depth(LANE).await?;
     let job = JobId::generate();
@@ -113,4 +114,15 @@ async fn encryption_trusts_the_given_authority_alone() {
     let no_file = LinkOptions { tls_ca: Some("/nonexistent/ca.pem".into()), ..trusting };
     let error = link::Link::new(no_file).expect_err("refused before any connection");
     assert!(error.to_string().contains("ca.pem"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_certificates_lets_in_who_has_one() {
+    let options = ServerOptions { tls: true, client_certificates: true, product: Product::Redis, ..Default::default() };
+    let Some(server) = RedisServer::redis_or_skip(options) else { return };
+    let without = LinkOptions { tls_ca: Some(server.ca()), ..LinkOptions::new(server.url()) };
+    let with = LinkOptions { tls_identity: Some(server.client_identity()), ..without.clone() };
+    everything(&engine_with(with, RedisOptions::default())).await.unwrap();
+    let outcome = engine_with(without, RedisOptions::default()).check().await;
+    assert!(matches!(&outcome, Err(QueueError::Unavailable(_))), "{outcome:?}");
 }

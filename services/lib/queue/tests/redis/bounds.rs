@@ -6,7 +6,7 @@ use bytes::Bytes;
 use link::LinkOptions;
 use testkit::RedisServer;
 use tokio::time::{sleep, timeout};
-use visavis_queue::{Engine, QueueError, RedisEngine, RedisOptions};
+use visavis_queue::{Abandoned, Engine, QueueError, RedisEngine, RedisOptions};
 
 use crate::kit::{LANE, LONG, engine_with, put, take_one};
 
@@ -104,7 +104,7 @@ async fn a_consumer_that_was_not_seen_for_long_is_forgotten_unless_it_holds_some
     let held = take_one(&e, "holds").await;
     assert!(e.read(LANE, "lazy", 1, Duration::ZERO).await.unwrap().is_empty());
     sleep(Duration::from_millis(500)).await;
-    assert!(e.reclaim(LANE, "looks", LONG, 9).await.unwrap().is_empty());
+    assert!(e.reclaim(LANE, "looks", Abandoned::silent(LONG), 9).await.unwrap().is_empty());
     let jobs = keys(&server).lines().find(|k| k.ends_with(":jobs")).unwrap().to_owned();
     let names = server.command(&["XINFO", "CONSUMERS", &jobs, "workers"]);
     assert!(names.contains("holds") && !names.contains("lazy"), "{names}");

@@ -8,14 +8,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use link::LinkOptions;
+use domain::JobId;
+use link::{Link, LinkOptions};
 use parking_lot::Mutex;
 use testkit::{FaultProxy, RedisServer};
 use tokio::{
     task::{JoinSet, spawn_blocking},
     time::{sleep, timeout},
 };
-use visavis_queue::{Engine, QueueError, RedisEngine, RedisOptions};
+use visavis_queue::{Abandoned, Engine, QueueError, RedisEngine, RedisOptions};
 
 use crate::kit::{LANE, LONG, engine, engine_with, put, recovered, take_one};
 
@@ -47,7 +48,7 @@ async fn produce(engine: RedisEngine, ledger: Arc<Ledger>, who: usize) {
 async fn consume(engine: RedisEngine, ledger: Arc<Ledger>, who: usize) {
     let (name, idle) = (format!("consumer-{who}"), Duration::from_secs(2));
     loop {
-        let mut entries = engine.reclaim(LANE, &name, idle, 8).await.unwrap_or_default();
+        let mut entries = engine.reclaim(LANE, &name, Abandoned::silent(idle), 8).await.unwrap_or_default();
         if entries.is_empty() {
             entries = engine.read(LANE, &name, 8, Duration::from_millis(300)).await.unwrap_or_default();
         }
@@ -122,7 +123,7 @@ async fn a_lane_survives_its_server() {
     recovered(&e).await;
     let depth = e.depth(LANE).await.unwrap();
     assert_eq!((depth.waiting, depth.in_flight), (1, 1));
-    let taken = e.reclaim(LANE, "two", Duration::ZERO, 9).await.unwrap();
+    let taken = e.reclaim(LANE, "two", Abandoned::silent(Duration::ZERO), 9).await.unwrap();
     assert_eq!((&taken[0].bytes[..], taken[0].receipt.deliveries), (&b"held"[..], 2));
     assert!(!e.ack(LANE, &held.receipt).await.unwrap(), "taken over");
     assert_eq!(&take_one(&e, "one").await.bytes[..], b"waiting");
@@ -222,6 +223,58 @@ async fn check(engine: RedisEngine) -> (Duration, Result<(), QueueError>) {
     let began = Instant::now();
     let outcome = engine.check().await;
     (began.elapsed(), outcome)
+}
+
+/// The server hands an entry over, and the answer is lost on the way: the entry is in the hands of a consumer that lives
+/// and does not know of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_whose_delivery_is_lost_on_the_way_is_delivered_again_at_once() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(server.address());
+    let options = LinkOptions::new(server.url());
+    let link = LinkOptions { prefix: format!("vv:{}", JobId::generate()), ..options };
+    let direct = RedisEngine::new(Link::new(link.clone()).unwrap(), RedisOptions::default());
+    let through = LinkOptions { url: server.url_through(proxy.address()), ..link };
+    let e = RedisEngine::new(Link::new(through).unwrap(), RedisOptions::default());
+    put(&direct, "known").await.unwrap();
+    let known = take_one(&e, "one").await;
+    let lost = async |reader: &tokio::task::JoinHandle<_>| {
+        // Until it waits at the server, which it does for a second at a time.
+        let waits = |l: &str| l.contains("cmd=xreadgroup") && l.contains("flags=b");
+        while !server.command(&["CLIENT", "LIST"]).lines().any(waits) {
+            sleep(Duration::from_millis(5)).await;
+        }
+        proxy.hang();
+        put(&direct, "lost").await.unwrap();
+        let began = Instant::now();
+        while direct.depth(LANE).await.unwrap().in_flight < 2 {
+            if began.elapsed() > Duration::from_secs(2) {
+                return false;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        !reader.is_finished()
+    };
+    let reader = loop {
+        let e = e.clone();
+        let reader = tokio::spawn(async move { e.read(LANE, "one", 9, LONG).await });
+        if lost(&reader).await {
+            break reader;
+        }
+        // Its second was just over.
+        proxy.heal();
+        for entry in reader.await.unwrap().unwrap() {
+            direct.ack(LANE, &entry.receipt).await.unwrap();
+        }
+    };
+    proxy.cut();
+    assert!(reader.await.unwrap().is_err(), "the answer is gone");
+    proxy.heal();
+    let again = timeout(LONG / 2, e.read(LANE, "one", 9, LONG)).await.expect("not when it has been idle").unwrap();
+    assert_eq!((again.len(), &again[0].bytes[..], again[0].receipt.deliveries), (1, &b"lost"[..], 1));
+    assert!(e.ack(LANE, &again[0].receipt).await.unwrap());
+    assert!(e.ack(LANE, &known.receipt).await.unwrap(), "what it had stays its own");
+    assert!(e.read(LANE, "one", 9, Duration::from_secs(3)).await.unwrap().is_empty());
 }
 
 #[tokio::test]

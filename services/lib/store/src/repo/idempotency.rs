@@ -100,6 +100,12 @@ impl Idempotency {
     /// # Errors
     /// The store's.
     pub async fn begin(&self, slot: &IdempotencySlot, attempt: &Attempt<'_>) -> Result<Begun, RepoError> {
+        // Most keys are new: not looked at first, which would cost another round trip.
+        let fingerprint = attempt.fingerprint.to_owned();
+        let fresh = Entry { fingerprint, job_id: attempt.job_id.clone(), since: attempt.now, reply: None };
+        if self.write(slot, None, &fresh, &[]).await? {
+            return Ok(Begun::Begun);
+        }
         for _ in 0..ATTEMPTS {
             let found = self.read(slot).await?;
             let (begun, version, job_id) = match found {

@@ -131,6 +131,24 @@ impl Jobs {
         self.change(id, now, None, cancel).await
     }
 
+    /// Opens a job again that has failed, because its work is to be tried once more; the problem is forgotten. A job that
+    /// has not failed stays as it is. Whether it was opened.
+    ///
+    /// # Errors
+    /// Job not found, also when it has expired.
+    pub async fn reopen(&self, id: &JobId, now: Timestamp) -> Result<bool, RepoError> {
+        let opened = std::sync::atomic::AtomicBool::new(false);
+        let open = |job: &mut JobRecord| {
+            let failed = job.state == JobState::Failed;
+            opened.store(failed, std::sync::atomic::Ordering::Relaxed);
+            job.state = JobState::Queued;
+            job.problem = None;
+            Ok(failed)
+        };
+        self.change(id, now, None, open).await?;
+        Ok(opened.into_inner())
+    }
+
     /// Applies `edit`, which says whether there is something to write, and stores `result` along with it.
     async fn change(
         &self,

@@ -88,11 +88,13 @@ impl Subjects {
     /// The store's.
     pub async fn get(&self, id: &SubjectId) -> Result<Lookup, RepoError> {
         let h = self.handle(id);
-        if let Some(found) = read(&*self.store, &self.space, &subject_key(h)).await? {
-            return Ok(Lookup::Found(found));
-        }
-        let tombstone = read::<Tombstone>(&*self.store, &self.space, &tombstone_key(h)).await?;
-        Ok(tombstone.map_or(Lookup::Absent, |t| Lookup::Erased(t.value.erased_at)))
+        let keys = [subject_key(h), tombstone_key(h)];
+        let found = self.store.get_many(&self.space, &keys).await?;
+        Ok(match &found[..] {
+            [Some(subject), _] => Lookup::Found(versioned(&keys[0], subject)?),
+            [_, Some(tombstone)] => Lookup::Erased(versioned::<Tombstone>(&keys[1], tombstone)?.value.erased_at),
+            _ => Lookup::Absent,
+        })
     }
 
     /// Up to `limit` subjects after the cursor `after`, in the order of their handles; with the cursor of the

@@ -1,0 +1,37 @@
+//! What may go wrong between a caller and the store.
+
+use domain::ErrorCode;
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A precondition did not hold; nothing was changed.
+    #[error("precondition on {key} does not hold")]
+    Precondition {
+        /// The key it was about.
+        key: String,
+    },
+    /// A stored record cannot be read back.
+    #[error("the record under {key} is damaged: {reason}")]
+    Damaged {
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The engine failed: disk full, file locked by another process, server gone.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl StoreError {
+    /// The code a caller sees.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Precondition { .. } => ErrorCode::Conflict,
+            Self::Damaged { .. } => ErrorCode::Internal,
+            Self::Unavailable(_) => ErrorCode::StoreUnavailable,
+        }
+    }
+}
