@@ -71,6 +71,7 @@ pub fn prepare(section: &ModelsSection, provider: Provider) -> Result<Artefacts,
         Provider::Cpu => Target::Cpu,
         Provider::Cuda => Target::Gpu,
     };
+    narrow_fits(&shelf.catalogue, &selection, provider)?;
     let models = ModelSet::load(&shelf.catalogue, &shelf.cache, &selection, target)?;
     let library = match (&section.runtime_library, pinned) {
         (Some(own), _) => own.clone(),
@@ -78,6 +79,24 @@ pub fn prepare(section: &ModelsSection, provider: Provider) -> Result<Artefacts,
         (None, None) => return Err(Failure::Other("no ONNX Runtime is configured".into())),
     };
     Ok(Artefacts { models, runtime: OnnxRuntime::load(&library)? })
+}
+
+/// Refuses 8 bits where they make no sense, and warns where they may be wrong.
+fn narrow_fits(catalogue: &Catalogue, selection: &Selection, provider: Provider) -> Result<(), Failure> {
+    let (detector, embedder) = catalogue.resolve(selection)?;
+    let Some(narrow) = [embedder, detector].into_iter().find(|m| m.quantised.is_some()) else { return Ok(()) };
+    if provider == Provider::Cuda {
+        let name = &narrow.name;
+        return Err(Failure::Usage(format!("{name} is for processors: on a GPU choose the float model")));
+    }
+    #[cfg(target_arch = "x86_64")]
+    if !is_x86_feature_detected!("avx512vnni") && !is_x86_feature_detected!("avxvnni") {
+        tracing::warn!(
+            model = narrow.name,
+            "this processor has no dot product of 8-bit numbers: sums may overflow, so measure accuracy and speed here"
+        );
+    }
+    Ok(())
 }
 
 /// Sees to it that the files are in the cache.

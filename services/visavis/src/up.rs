@@ -9,7 +9,7 @@ use gallery::{Galleries, GalleryOptions};
 use gateway::{Gateway, GatewayDeps, GatewayError, ensure_admin_key};
 use prometheus::Registry;
 use runtime::admin::AdminServer;
-use runtime::config::{QueueEngine, StoreEngine};
+use runtime::config::{ModelsSection, Precision, QueueEngine, StoreEngine};
 use runtime::{Config, Loaded, Readiness, Shutdown};
 use tokio::sync::oneshot;
 use worker::{Worker, WorkerDeps, WorkerError};
@@ -215,7 +215,7 @@ impl Core {
         Banner {
             photo: self.photo().await,
             collection: sample::free_collection(self.engines.store.clone()).await,
-            models: format!("{}+{}", self.config.models.detector, self.config.models.embedder),
+            models: models_of(&self.config.models),
             ..banner
         }
     }
@@ -242,4 +242,13 @@ impl Core {
 /// Runs blocking work off the async threads.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Failure::Other(format!("the start was interrupted: {e}")))
+}
+
+/// Names of the models, for people.
+fn models_of(section: &ModelsSection) -> String {
+    let precision = match section.precision {
+        Precision::Fp32 => "",
+        Precision::Int8 => " in 8 bits",
+    };
+    format!("{}+{}{precision}", section.detector, section.embedder)
 }

@@ -49,7 +49,7 @@ pub(crate) fn emit(graph: GraphProto, plan: &Plan, ranges: &Ranges) -> Result<Gr
             Role::Absorbed => {}
             Role::Float => e.float(n),
             Role::Transparent => e.transparent(n),
-            Role::ToFloat => e.to_float(n)?,
+            Role::ToFloat => e.widening(n)?,
             Role::Product(activation) => {
                 let result = match activation {
                     Activation::None => n.output[0].clone(),
@@ -104,9 +104,9 @@ impl Emitter<'_> {
         self.narrow.insert(n.output[0].clone(), to);
     }
 
-    fn to_float(&mut self, n: &NodeProto) -> Result<(), CompressError> {
+    fn widening(&mut self, n: &NodeProto) -> Result<(), CompressError> {
         let input = self.as_narrow(&n.input[0])?;
-        let Some(dims) = constant(&self.graph, &n.input[1]).map(|t| t.dims.clone()) else { return Ok(self.float(n)) };
+        let dims = constant(&self.graph, &n.input[1]).map(|t| t.dims.clone()).unwrap_or_default();
         let (data, bias) = self.constants(n, &dims)?;
         let product = Product { dims: &dims, weights: &data, bias, attributes: n.attribute.clone() };
         self.multiply("Gemm", &input, &product, &n.output[0]);

@@ -8,3 +8,5 @@ mod fetch;
 mod import;
 #[cfg(test)]
 mod manifest;
+#[cfg(test)]
+mod quantised;
