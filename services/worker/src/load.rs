@@ -54,6 +54,9 @@ pub enum WorkerError {
         /// What is wrong.
         reason: String,
     },
+    /// The system gives no thread.
+    #[error("the worker's threads cannot be started: {0}")]
+    Threads(#[from] std::io::Error),
     /// Loading was interrupted.
     #[error("loading the models was interrupted")]
     Interrupted,
@@ -91,12 +94,12 @@ pub async fn pipeline(
     let (detector, embedder, cpu) = if on_cores {
         let (layout, detecting, embedding) = blocking(move || loading.pools(side as usize)).await?;
         // As many pictures in work as there are engines: one more would only take the others' cores.
-        let cpu = CpuPool::new(if config.cpu_threads == 0 { layout.engines } else { config.cpu_threads });
+        let cpu = CpuPool::new(if config.cpu_threads == 0 { layout.engines } else { config.cpu_threads })?;
         let detector = Detector::on_cores(detecting, reads, observer.clone(), cpu.clone());
         (detector, Embedder::on_cores(embedding, normalisation, contract, observer, cpu.clone()), cpu)
     } else {
         let (detecting, embedding) = blocking(move || loading.sessions(side as usize)).await?;
-        let cpu = CpuPool::new(config.cpu_threads());
+        let cpu = CpuPool::new(config.cpu_threads())?;
         let batching = |session: &SessionHandle| Batching {
             policy: Policy::new(session.max_batch(), config.batch_delay, buckets_up_to(session.max_batch())),
             observer: observer.clone(),

@@ -116,7 +116,7 @@ impl Pipeline {
         let start = Instant::now();
         let (picture, found) = self.detector.detect(decoded, deadline).await?;
         timings.since(Stage::Detect, start);
-        self.cpu.run(move || stages.aligned(&picture, found, max_faces, &timings)).await
+        self.cpu.go_on(move || stages.aligned(&picture, found, max_faces, &timings)).await
     }
 
     fn aligned(&self, picture: &Picture, mut found: Vec<Detection>, max_faces: usize, timings: &Timings) -> Found {

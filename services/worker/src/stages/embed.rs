@@ -91,7 +91,7 @@ impl Embedder {
                 // 37 KB, to be free of the caller's borrow.
                 let (crop, engines, observer, how) =
                     (crop.clone(), engines.clone(), observer.clone(), self.normalisation);
-                cpu.run(move || {
+                cpu.go_on(move || {
                     in_time(deadline)?;
                     compute(&engines, observer.as_deref(), &how, &crop)
                 })

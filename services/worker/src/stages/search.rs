@@ -69,7 +69,7 @@ pub async fn search(
         let failed = |_| Problem::new(ErrorCode::Internal, "the search failed unexpectedly");
         tokio::task::spawn_blocking(work).await.map_err(failed)
     } else {
-        cpu.run(work).await
+        cpu.go_on(work).await
     };
     context.timings.since(Stage::Search, start);
     hits?.map_err(problem)
