@@ -100,9 +100,9 @@ pub struct QuantizeArgs {
     /// Folder with photos of faces like those that will be seen, looked through to the bottom
     #[arg(long, value_name = "DIR")]
     pub calibration: PathBuf,
-    /// Photos taken from the folder, evenly over its names
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    pub count: usize,
+    /// Photos taken from the folder, evenly over its names [default: 256, for a detector 64]
+    #[arg(long, value_name = "N")]
+    pub count: Option<usize>,
     /// Which model
     #[arg(long, value_name = "ROLE", value_enum, default_value_t = ModelRole::Embedder)]
     pub role: ModelRole,
@@ -302,6 +302,7 @@ impl ModelArgs {
             ("--config", self.config.as_deref().map(Path::as_os_str)),
             ("--detector", self.detector.as_deref().map(OsStr::new)),
             ("--embedder", self.embedder.as_deref().map(OsStr::new)),
+            ("--precision", self.precision.as_deref().map(OsStr::new)),
             ("--manifest-dir", self.manifest_dir.as_deref().map(Path::as_os_str)),
             ("--cache-dir", self.cache_dir.as_deref().map(Path::as_os_str)),
         ];

@@ -52,6 +52,8 @@ struct LoadReport {
     pace: Pace,
     /// Of the round with the median rate.
     outcome: Outcome,
+    /// Photos of the gallery that were refused.
+    not_enrolled: usize,
     /// Share of probes whose best identity was the right one.
     rank_1: f64,
     /// Answers a second over the bound of the same round, for this service: the median.
@@ -106,7 +108,7 @@ pub async fn run(config: &Config, args: &ServeArgs) -> Result<ServeReport, Failu
         for (j, subject) in subjects.iter().enumerate() {
             let rounds = &outcomes[i * subjects.len() + j];
             let bounds = (j == 0).then_some(bounds.as_slice());
-            loads.push(LoadReport::new(&subject.name, *pace, (rounds, own), bounds));
+            loads.push(LoadReport::new(subject, *pace, (rounds, own), bounds));
         }
     }
     Ok(ServeReport {
@@ -121,7 +123,7 @@ pub async fn run(config: &Config, args: &ServeArgs) -> Result<ServeReport, Failu
 }
 
 impl LoadReport {
-    fn new(server: &str, pace: Pace, (rounds, own): (&[Outcome], &[Outcome]), bounds: Option<&[f64]>) -> Self {
+    fn new(subject: &Subject, pace: Pace, (rounds, own): (&[Outcome], &[Outcome]), bounds: Option<&[f64]>) -> Self {
         let rates: Vec<f64> = rounds.iter().map(|o| o.per_second).collect();
         let middle = median(rates.clone());
         let outcome = rounds.iter().find(|o| o.per_second.total_cmp(&middle).is_eq()).cloned();
@@ -129,9 +131,10 @@ impl LoadReport {
         let over =
             |others: &mut dyn Iterator<Item = f64>| median(rates.iter().zip(others).map(|(r, o)| r / o).collect());
         Self {
-            server: server.to_owned(),
+            server: subject.name.clone(),
             pace,
             outcome: outcome.unwrap_or_default(),
+            not_enrolled: subject.not_enrolled,
             rank_1: right as f64 / asked.max(1) as f64,
             share_of_bound: bounds.map(|b| over(&mut b.iter().copied())),
             ratio_to_first: over(&mut own.iter().map(|o| o.per_second)),
@@ -143,7 +146,7 @@ impl LoadReport {
 /// This service, with the gallery enrolled through its public interface.
 async fn visavis(service: &Service, dataset: &Dataset) -> Result<Arc<Subject>, Failure> {
     let server = service.server()?;
-    let collection = serde_json::json!({"id": COLLECTION, "purposes": ["access_control"]});
+    let collection = serde_json::json!({"id": COLLECTION, "purposes": ["access_control"], "quality_gate": "none"});
     let made = Post {
         path: "/v1/collections".into(),
         content_type: "application/json".into(),
@@ -152,18 +155,22 @@ async fn visavis(service: &Service, dataset: &Dataset) -> Result<Arc<Subject>, F
     expect(&server, &made).await?;
     let consent = r#"{"purposes": ["access_control"], "method": "signed_form"}"#;
     let enrolments = dataset.gallery.iter().enumerate().map(|(i, photo)| {
-        let fields =
-            [("id", format!("s{i}")), ("external_id", photo.identity.clone()), ("consent", consent.to_owned())];
+        let fields = [
+            ("id", format!("s{i}")),
+            ("external_id", photo.identity.clone()),
+            ("consent", consent.to_owned()),
+            ("face_selection", "largest".to_owned()),
+        ];
         form(&format!("/v1/collections/{COLLECTION}/subjects"), &fields, ("images", photo))
     });
-    enrol(&server, enrolments.collect()).await?;
+    let not_enrolled = enrol(&server, enrolments.collect()).await?;
     let probes = dataset.probes.iter().map(|photo| {
         // The best subject, however unlike: the others are asked for no more either.
         let fields = [("threshold", r#"{"score": -1}"#.to_owned()), ("limit", "1".to_owned())];
         (form(&format!("/v1/collections/{COLLECTION}/identify"), &fields, ("image", photo)), photo.identity.clone())
     });
     let probes = probes.collect();
-    Ok(Arc::new(Subject { name: "visavis".into(), server, probes, best: best_candidate }))
+    Ok(Arc::new(Subject { name: "visavis".into(), server, probes, not_enrolled, best: best_candidate }))
 }
 
 /// Another server that takes `POST /enrol?id=ID` and `POST /identify` with the photo as body and answers `{"id": ID}`.
@@ -177,33 +184,39 @@ async fn peer(named: &str, dataset: &Dataset) -> Result<Arc<Subject>, Failure> {
         content_type: "application/octet-stream".into(),
         body: photo.bytes.clone(),
     };
-    enrol(&server, dataset.gallery.iter().map(|p| post(format!("/enrol?id={}", p.identity), p)).collect()).await?;
+    let not_enrolled =
+        enrol(&server, dataset.gallery.iter().map(|p| post(format!("/enrol?id={}", p.identity), p)).collect()).await?;
     let probes = dataset.probes.iter().map(|p| (post("/identify".into(), p), p.identity.clone())).collect();
-    Ok(Arc::new(Subject { name: name.to_owned(), server, probes, best: best_id }))
+    Ok(Arc::new(Subject { name: name.to_owned(), server, probes, not_enrolled, best: best_id }))
 }
 
-/// Sends the enrolments. One that is refused (no face, a poor photo) is left out, as its owner would have to.
-async fn enrol(server: &Server, posts: Vec<Post>) -> Result<(), Failure> {
+/// Sends the enrolments and gives the number that were refused: for want of a face, by every server that looks.
+async fn enrol(server: &Server, posts: Vec<Post>) -> Result<usize, Failure> {
     let share = posts.len().div_ceil(ENROLLING).max(1);
     let mut tasks = JoinSet::new();
     for part in posts.chunks(share).map(<[Post]>::to_vec) {
         let server = server.clone();
         tasks.spawn(async move {
-            let mut connection = server.connect().await?;
+            let (mut connection, mut refused) = (server.connect().await?, 0);
             for post in part {
                 let (status, body) = connection.post(&post).await?;
                 if status >= 500 {
                     let detail = String::from_utf8_lossy(&body);
                     return Err(Failure::Other(format!("an enrolment was answered with {status}: {detail}")));
                 }
+                if status >= 300 {
+                    refused += 1;
+                    tracing::warn!(status, answer = %String::from_utf8_lossy(&body), "an enrolment was refused");
+                }
             }
-            Ok(())
+            Ok(refused)
         });
     }
+    let mut refused = 0;
     while let Some(done) = tasks.join_next().await {
-        done.map_err(|e| Failure::Other(format!("enrolling was interrupted: {e}")))??;
+        refused += done.map_err(|e| Failure::Other(format!("enrolling was interrupted: {e}")))??;
     }
-    Ok(())
+    Ok(refused)
 }
 
 async fn expect(server: &Server, post: &Post) -> Result<(), Failure> {
@@ -265,7 +278,7 @@ impl Report for ServeReport {
     fn table(&self) -> String {
         let mut text = format!(
             "{} + {}, gallery of {}, {} probes, {} rounds of {:.0} s for each line; the models alone: {:.1} photos/s\n\
-             {:16} {:>10} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>7} {:>8}\n",
+             {:16} {:>10} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>7} {:>8} {:>8}\n",
             self.models[0],
             self.models[1],
             self.gallery,
@@ -283,6 +296,7 @@ impl Report for ServeReport {
             "rank-1",
             "bound",
             "to first",
+            "no face",
         );
         for l in &self.loads {
             let pace = match l.pace {
@@ -291,7 +305,7 @@ impl Report for ServeReport {
             };
             let (o, bound) = (&l.outcome, l.share_of_bound.map_or("-".to_owned(), |s| format!("{:.1} %", 100.0 * s)));
             text.push_str(&format!(
-                "{:16} {pace:>10} {:>9.1} {:>8.1} {:>8.1} {:>8.1} {:>8} {:>6.2} % {bound:>7} {:>8.2}\n",
+                "{:16} {pace:>10} {:>9.1} {:>8.1} {:>8.1} {:>8.1} {:>8} {:>6.2} % {bound:>7} {:>8.2} {:>8}\n",
                 l.server,
                 o.per_second,
                 o.p50_ms,
@@ -300,6 +314,7 @@ impl Report for ServeReport {
                 o.refused,
                 100.0 * l.rank_1,
                 l.ratio_to_first,
+                l.not_enrolled,
             ));
         }
         text

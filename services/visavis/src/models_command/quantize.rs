@@ -19,6 +19,12 @@ use crate::failure::Failure;
 use crate::{output, wiring};
 use samples::Samples;
 
+/// Photos that an embedder's ranges are found on; more change little.
+const FACES: usize = 256;
+
+/// Photos that a detector's ranges are found on: a canvas has thirty times the pixels of a face.
+const CANVASES: usize = 64;
+
 /// Quantises one model and prints what came of it.
 ///
 /// # Errors
@@ -33,7 +39,11 @@ pub async fn quantize(mut config: Config, args: QuantizeArgs) -> Result<(), Fail
         let folder = args.calibration.display();
         return Err(Failure::Usage(format!("--calibration: there are no photos (jpg, png, webp) below {folder}")));
     }
-    let chosen = spread(found, args.count.max(1));
+    let count = args.count.unwrap_or(match args.role {
+        ModelRole::Embedder => FACES,
+        ModelRole::Detector => CANVASES,
+    });
+    let chosen = spread(found, count.max(1));
     config.models.precision = Precision::Fp32;
     let (section, provider) = (config.models.clone(), config.worker.provider);
     let loading = tokio::task::spawn_blocking(move || artefacts::prepare(&section, provider));

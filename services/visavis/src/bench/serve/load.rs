@@ -22,6 +22,8 @@ pub struct Subject {
     pub name: String,
     /// Where.
     pub server: Server,
+    /// Photos of the gallery that it refused.
+    pub not_enrolled: usize,
     /// One request for each probe, with the identity it is of.
     pub probes: Vec<(Post, String)>,
     /// The best identity in an answer.
