@@ -11,6 +11,7 @@ mod models;
 mod pairs;
 mod pipeline;
 mod quantised;
+mod recall;
 mod reference;
 
 /// Cosine of two vectors of any length.

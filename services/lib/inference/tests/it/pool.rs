@@ -41,7 +41,7 @@ fn every_caller_gets_its_own_outputs_however_many_there_are() {
             scope.spawn(move || {
                 start.wait();
                 for i in 0..200_u8 {
-                    let (a, b) = (f32::from(caller) + 100.0, f32::from(i));
+                    let (a, b) = (f32::from(caller) + 100.0, f32::from(i) + 500.0);
                     assert_eq!(doubled(&pool, &[a, b, a]).unwrap(), [a * 2.0, b * 2.0, a * 2.0]);
                 }
             });
