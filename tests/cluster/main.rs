@@ -19,6 +19,7 @@ mod proxy;
 mod rolling;
 mod round_trips;
 mod slow;
+mod versions;
 
 use serde_json::Value;
 use tokio::sync::Mutex;

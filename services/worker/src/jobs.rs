@@ -97,7 +97,7 @@ pub async fn carry_out(desk: &Desk, envelope: &mut Envelope, context: &Context) 
         Some(Request::Identify(r)) => identify::run(desk, &tenant, r, context).await.map(Outcome::Identify),
         Some(Request::Verify(r)) => verify::run(desk, &tenant, r, context).await.map(Outcome::Verify),
         Some(Request::CatchUp(r)) => catch_up::run(desk, &tenant, &r, context).await.map(Outcome::CatchUp),
-        // Strands of bulk jobs are seen to by the consumer: they are requeued rather than answered.
+        // The consumer sees to strands of bulk jobs and to kinds it does not know: both are requeued, not answered.
         Some(Request::Bulk(_)) | None => {
             Err(Problem::invalid("request", "this worker does not know the kind of job; upgrade it"))
         }
