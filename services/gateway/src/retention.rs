@@ -4,7 +4,7 @@
 mod rounds;
 
 use domain::{Collection, CollectionId, Due, DueReason, SubjectId, Timestamp};
-use futures::stream::{self, StreamExt};
+use futures::stream::{FuturesUnordered, StreamExt};
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -110,13 +110,16 @@ async fn pages(app: &AppState, call: &Call, (id, how): (&CollectionId, Sweep), s
 
 /// Erases those that are still due.
 async fn erase(app: &AppState, call: &Call, collection: &Collection, (due, at): (&[Due], Timestamp)) -> Result<usize> {
-    let erasures = due.iter().map(|d| erase_one(app, call, collection, (&d.subject_id, at)));
-    let mut done = stream::iter(erasures).buffer_unordered(AT_ONCE);
+    let (mut left, mut under_way) = (due.iter(), FuturesUnordered::new());
     let (mut erased, mut outcome) = (0, Ok(()));
-    while let Some(one) = done.next().await {
-        match one {
-            Ok(gone) => erased += usize::from(gone),
-            Err(e) => outcome = Err(e),
+    loop {
+        for d in left.by_ref().take(AT_ONCE - under_way.len()) {
+            under_way.push(erase_one(app, call, collection, (&d.subject_id, at)));
+        }
+        match under_way.next().await {
+            Some(Ok(gone)) => erased += usize::from(gone),
+            Some(Err(e)) => outcome = Err(e),
+            None => break,
         }
     }
     outcome.map(|()| erased)

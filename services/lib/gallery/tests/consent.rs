@@ -243,7 +243,7 @@ impl Both {
 #[test]
 fn an_index_finds_and_counts_exactly_those_permitted_at_the_moment() {
     for round in 1..=20u64 {
-        let mut random = round * 0x9E37_79B9_7F4A_7C15;
+        let mut random = round.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut both = Both { index: FlatIndex::new(contract(1)), subjects: BTreeMap::new() };
         let mut at = 0;
         for _ in 0..150 {
