@@ -16,6 +16,8 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// Time limits.
     pub times: Times,
+    /// How long events of the audit trail are kept; for ever if absent.
+    pub audit_kept: Option<Duration>,
 }
 
 /// Certificate and private key, both PEM. Made self-signed when neither file exists.
@@ -88,7 +90,7 @@ impl GatewayConfig {
     pub fn new(listen: SocketAddr, cert: PathBuf, key: PathBuf) -> Self {
         let tls =
             TlsConfig { cert, key, extra_names: Vec::new(), allow_tls12: false, reload_every: Duration::from_secs(10) };
-        Self { listen, tls, limits: Limits::default(), times: Times::default() }
+        Self { listen, tls, limits: Limits::default(), times: Times::default(), audit_kept: None }
     }
 }
 

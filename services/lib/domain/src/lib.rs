@@ -22,7 +22,9 @@ pub use consent::{Consent, ConsentDraft, ConsentStatus, Guardian, Notice, Purpos
 pub use decision::{Candidate, Decision, decide};
 pub use error::{ErrorCode, FieldError, Problem};
 pub use face::{BoundingBox, Face, Landmarks, Pose, Quality, QualityComponents, QualityLevel};
-pub use ids::{CollectionId, ConsentId, FaceId, IdError, InvalidId, JobId, KeyId, RequestId, SubjectId, TenantId};
+pub use ids::{
+    CollectionId, ConsentId, ErasureId, FaceId, IdError, InvalidId, JobId, KeyId, RequestId, SubjectId, TenantId,
+};
 pub use job::{JobKind, JobRecord, JobState, Lane, Progress};
 pub use subject::{EnrolledFace, Metadata, Subject};
 pub use template::{ContractId, Template, TemplateError};

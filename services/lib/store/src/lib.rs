@@ -16,7 +16,9 @@ pub use error::StoreError;
 pub use redb::{RedbOptions, RedbStore};
 pub use redis::{Appendfsync, EraseMode, RedisStore, RedisStoreOptions};
 pub use repo::{
-    ApiKeys, Attempt, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, EnrolSubject, Enrolment,
-    Idempotency, IdempotencySlot, ItemResult, Jobs, Lookup, Outcome, Pepper, Removed, RepoError, StoredReply,
-    SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Versioned, Withdrawal,
+    ApiKeys, Attempt, Audit, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, ERASED_AT_ONCE, EnrolSubject,
+    Enrolment, Erased, ErasureLease, ErasureRecord, ErasureState, ErasureStep, Erasures, Forgotten, Idempotency,
+    IdempotencySlot, ItemResult, Jobs, KnownHead, Lookup, Mention, Mentions, NewItem, Note, Outcome, Pepper, Reach,
+    Removed, RepoError, SigningKeys, StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates,
+    Versioned, Whom, Withdrawal, erased_result,
 };
