@@ -18,6 +18,8 @@ pub struct GatewayConfig {
     pub times: Times,
     /// What is kept how long.
     pub retention: RetentionConfig,
+    /// How long events of the audit trail are kept; for ever if absent.
+    pub audit_kept: Option<Duration>,
 }
 
 /// Certificate and private key, both PEM. Made self-signed when neither file exists.
@@ -99,7 +101,8 @@ impl GatewayConfig {
     pub fn new(listen: SocketAddr, cert: PathBuf, key: PathBuf) -> Self {
         let tls =
             TlsConfig { cert, key, extra_names: Vec::new(), allow_tls12: false, reload_every: Duration::from_secs(10) };
-        Self { listen, tls, limits: Limits::default(), times: Times::default(), retention: RetentionConfig::default() }
+        let (limits, times, retention) = (Limits::default(), Times::default(), RetentionConfig::default());
+        Self { listen, tls, limits, times, retention, audit_kept: None }
     }
 }
 

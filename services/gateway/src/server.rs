@@ -16,9 +16,10 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     admission,
+    audit::{self, AuditWriter},
     config::GatewayConfig,
     dispatch::take_replies,
-    edge,
+    edge, erasures,
     metrics::Metrics,
     openapi, retention,
     state::{App, AppState, Parts},
@@ -86,6 +87,7 @@ pub struct Gateway {
     app: App,
     router: axum::Router,
     replies: Replies,
+    writer: AuditWriter,
 }
 
 impl Gateway {
@@ -101,7 +103,7 @@ impl Gateway {
         let tls = tls::load_or_make(&config)?;
         let replies = deps.queue.open_replies().await?;
         let (router, rules, document) = openapi::build();
-        let app = Arc::new(AppState::new(Parts {
+        let (app, writer) = AppState::new(Parts {
             pepper: Pepper::load(&*deps.store).await?,
             store: deps.store,
             reply_to: replies.address().to_owned(),
@@ -111,10 +113,11 @@ impl Gateway {
             config,
             rules,
             document,
-        }));
+        });
+        let app = Arc::new(app);
         let layer = axum::middleware::from_fn_with_state(app.clone(), edge::edge);
         let router = router.layer(axum::extract::DefaultBodyLimit::disable()).layer(layer).with_state(app.clone());
-        Ok(Self { listener, address, tls, app, router, replies })
+        Ok(Self { listener, address, tls, app, router, replies, writer })
     }
 
     /// Where it listens; the real port where port 0 was asked for.
@@ -128,7 +131,10 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError::Serve`].
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), GatewayError> {
-        let Self { listener, address, tls, app, router, replies } = self;
+        let Self { listener, address, tls, app, router, replies, writer } = self;
+        let _writer = AbortOnDropHandle::new(tokio::spawn(writer.run()));
+        let _trim = AbortOnDropHandle::new(tokio::spawn(audit::trim(app.clone())));
+        let _erasures = AbortOnDropHandle::new(tokio::spawn(erasures::run(app.clone())));
         let _follow = AbortOnDropHandle::new(tokio::spawn(tls::follow(app.config.tls.clone(), tls.clone())));
         let _replies = AbortOnDropHandle::new(tokio::spawn(take_replies(replies, app.pending.clone())));
         let _lanes = AbortOnDropHandle::new(tokio::spawn(admission::sample(app.clone())));

@@ -36,6 +36,7 @@ pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
             job_items: l.job_items,
             event_streams: g.event_streams,
         },
+        audit_kept: config.audit.kept(),
         times: Times {
             deadline: g.default_deadline(),
             max_deadline: g.max_deadline(),
