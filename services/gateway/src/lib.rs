@@ -16,7 +16,9 @@ mod erasure;
 mod extract;
 mod fleet;
 mod metrics;
+mod oidc;
 mod openapi;
+mod peer;
 mod pending;
 mod problem;
 mod routes;
@@ -27,6 +29,7 @@ mod tls;
 
 pub use admin_key::{AdminKey, AdminKeyError, ensure_admin_key};
 pub use config::{GatewayConfig, Limits, Times, TlsConfig};
+pub use oidc::{Algorithm, Grants, IssuerConfig, KeySource, OidcError, TenantRule};
 pub use openapi::openapi_json;
 pub use server::{Gateway, GatewayDeps, GatewayError, run};
 pub use system::SystemInfo;

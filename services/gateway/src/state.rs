@@ -17,6 +17,7 @@ use crate::{
     config::GatewayConfig,
     fleet::Fleet,
     metrics::Metrics,
+    oidc::Oidc,
     openapi::Rules,
     pending::Pending,
     problem::{ApiProblem, Result},
@@ -33,6 +34,8 @@ pub(crate) struct AppState {
     pub pepper: Pepper,
     pub collections: Collections,
     pub keys: ApiKeys,
+    /// Identity providers.
+    pub oidc: Oidc,
     /// Credentials for quick refusals.
     pub remembered: Remembered,
     pub idempotency: Idempotency,
@@ -63,6 +66,7 @@ pub(crate) struct Parts {
     pub queue: Queue,
     pub reply_to: String,
     pub metrics: Metrics,
+    pub oidc: Oidc,
     pub system: Arc<dyn SystemInfo>,
     pub rules: Rules,
     pub document: String,
@@ -70,7 +74,7 @@ pub(crate) struct Parts {
 
 impl AppState {
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, store, pepper, queue, reply_to, metrics, system, rules, document } = parts;
+        let Parts { config, store, pepper, queue, reply_to, metrics, oidc, system, rules, document } = parts;
         Self {
             collections: Collections::new(store.clone()),
             keys: ApiKeys::new(store.clone()),
@@ -88,6 +92,7 @@ impl AppState {
             queue,
             reply_to,
             metrics,
+            oidc,
             system,
             rules,
             document,

@@ -4,6 +4,7 @@
 
 mod api_key;
 mod calibration;
+mod cidr;
 mod collection;
 mod consent;
 mod decision;
@@ -11,12 +12,14 @@ mod error;
 mod face;
 mod ids;
 mod job;
+mod role;
 mod subject;
 mod template;
 mod time;
 
-pub use api_key::{ApiKey, Principal, Scope, ScopeSet};
+pub use api_key::{ApiKey, FormerSecret, Principal, Scope, ScopeSet, TOKEN_PREFIX};
 pub use calibration::{CalibrationPoint, CalibrationTable, ResolvedThreshold, ThresholdSpec, ThresholdTarget};
+pub use cidr::{Cidr, CidrError};
 pub use collection::{Collection, DecisionPolicy, QualityGate, Retention};
 pub use consent::{Consent, ConsentDraft, ConsentStatus, Guardian, Notice, Purpose};
 pub use decision::{Candidate, Decision, decide};
@@ -24,6 +27,7 @@ pub use error::{ErrorCode, FieldError, Problem};
 pub use face::{BoundingBox, Face, Landmarks, Pose, Quality, QualityComponents, QualityLevel};
 pub use ids::{CollectionId, ConsentId, FaceId, IdError, InvalidId, JobId, KeyId, RequestId, SubjectId, TenantId};
 pub use job::{JobKind, JobRecord, JobState, Lane, Progress};
+pub use role::Role;
 pub use subject::{EnrolledFace, Metadata, Subject};
 pub use template::{ContractId, Template, TemplateError};
 pub use time::{ParseTimestampError, Timestamp};

@@ -25,7 +25,7 @@ pub use enrol::{EnrolSubject, Enrolment, Outcome};
 pub use handle::{Pepper, SubjectHandle};
 pub use idempotency::{Attempt, Begun, Idempotency, IdempotencySlot, StoredReply};
 pub use jobs::Jobs;
-pub use keys::ApiKeys;
+pub use keys::{ApiKeys, Rotation};
 pub use subjects::{Count, Lookup, Removed, Subjects};
 pub use templates::{ChangedKey, SubjectRow, TemplateRow, Templates};
 
