@@ -8,6 +8,7 @@
 )]
 
 mod bulk;
+mod consents;
 mod consistency;
 mod dead_letters;
 #[path = "../events.rs"]
@@ -18,7 +19,10 @@ mod inside;
 mod proxy;
 mod rolling;
 mod round_trips;
+mod sealing;
+mod sealing_cost;
 mod slow;
+mod versions;
 
 use serde_json::Value;
 use tokio::sync::Mutex;

@@ -85,6 +85,7 @@ pub const OPERATIONS: &[Operation] = &[
     op("GET", "/v1/collections/{collection}", NotThere),
     op("PATCH", "/v1/collections/{collection}", NotThere).with(|_| json!({"name": "renamed"})),
     op("GET", "/v1/collections/{collection}/stats", NotThere),
+    op("POST", "/v1/collections/{collection}/retention/sweep", NotThere).with(|_| json!({"dry_run": true})),
     op("GET", "/v1/collections/{collection}/subjects", NotThere),
     op("POST", "/v1/collections/{collection}/subjects", NotThere).with(new_subject),
     op("GET", "/v1/collections/{collection}/subjects/{subject}", NotThere),

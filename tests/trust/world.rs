@@ -89,7 +89,11 @@ impl World {
             "/v1/jobs?limit=100".to_owned(),
             "/v1/api-keys?limit=100".to_owned(),
         ] {
-            let seen = self.acme.get(&path).await.ok();
+            let mut seen = self.acme.get(&path).await.ok();
+            if path.ends_with("/stats") {
+                // The tenant's persons are counted now and then, whatever is asked.
+                seen["tenant"].take();
+            }
             state.insert(path, seen);
         }
         state.into()

@@ -25,6 +25,8 @@ pub struct GatewayConfig {
     pub issuers: Vec<IssuerConfig>,
     /// How many tenants have metrics of their own; the others share one.
     pub metric_tenants: usize,
+    /// What is kept how long.
+    pub retention: RetentionConfig,
 }
 
 /// Certificate and private key, both PEM. Made self-signed when neither file exists.
@@ -91,6 +93,15 @@ pub struct Times {
     pub drain: Duration,
 }
 
+/// How often it is seen to what is kept too long.
+#[derive(Clone, Copy, Debug)]
+pub struct RetentionConfig {
+    /// Time between two sweeps of all collections; none if absent.
+    pub sweep_every: Option<Duration>,
+    /// Enrolled subjects of one tenant from which on it is warned that authorities may have to be told; 0 for none.
+    pub enrolled_warning: u64,
+}
+
 impl GatewayConfig {
     /// Documented defaults, with the certificate at `cert` and `key`.
     #[must_use]
@@ -105,6 +116,7 @@ impl GatewayConfig {
             trusted_proxies: Vec::new(),
             issuers: Vec::new(),
             metric_tenants: 32,
+            retention: RetentionConfig::default(),
         }
     }
 }
@@ -124,6 +136,12 @@ impl Default for Limits {
             key_rate: None,
             key_in_flight: None,
         }
+    }
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { sweep_every: Some(Duration::from_secs(3600)), enrolled_warning: 100_000 }
     }
 }
 

@@ -21,6 +21,7 @@ mod openapi;
 mod peer;
 mod pending;
 mod problem;
+mod retention;
 mod routes;
 mod server;
 mod state;
@@ -28,7 +29,7 @@ mod system;
 mod tls;
 
 pub use admin_key::{AdminKey, AdminKeyError, ensure_admin_key};
-pub use config::{GatewayConfig, Limits, Times, TlsConfig};
+pub use config::{GatewayConfig, Limits, RetentionConfig, Times, TlsConfig};
 pub use oidc::{Algorithm, Grants, IssuerConfig, KeySource, OidcError, TenantRule};
 pub use openapi::openapi_json;
 pub use server::{Gateway, GatewayDeps, GatewayError, run};

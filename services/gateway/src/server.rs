@@ -21,7 +21,7 @@ use crate::{
     edge,
     metrics::Metrics,
     oidc::{Oidc, OidcError},
-    openapi,
+    openapi, retention,
     state::{App, AppState, Parts},
     system::SystemInfo,
     tls::{self, TlsError},
@@ -142,6 +142,7 @@ impl Gateway {
             let app = app.clone();
             async move { app.oidc.follow().await }
         }));
+        let _retention = AbortOnDropHandle::new(tokio::spawn(retention::keep(app.clone())));
         let _fleet = AbortOnDropHandle::new(tokio::spawn(app.fleet.follow()));
         let handle = Handle::new();
         let drain = app.config.times.drain;

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use domain::ThresholdSpec;
-use gateway::{Algorithm, GatewayConfig, Grants, IssuerConfig, KeySource, Limits, TenantRule, Times, TlsConfig};
+use gateway::{
+    Algorithm, GatewayConfig, Grants, IssuerConfig, KeySource, Limits, RetentionConfig, TenantRule, Times, TlsConfig,
+};
 use queue::{MemoryOptions, Rate};
 use runtime::Config;
 use runtime::config::{IssuerSection, Provider, SignatureAlgorithm, TlsVersion};
@@ -46,6 +48,10 @@ pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
         trusted_proxies: g.trusted_proxies.clone(),
         issuers: config.oidc.issuers.iter().map(issuer).collect(),
         metric_tenants: g.metric_tenants,
+        retention: RetentionConfig {
+            sweep_every: Some(Duration::from_millis(config.retention.sweep_every_ms)).filter(|d| !d.is_zero()),
+            enrolled_warning: config.retention.enrolled_warning,
+        },
         ..base
     }
 }

@@ -9,8 +9,11 @@ mod handle;
 mod idempotency;
 mod jobs;
 mod keys;
+mod leases;
+mod retention;
 mod subjects;
 mod templates;
+mod tenants;
 
 use bytes::Bytes;
 use domain::{ErrorCode, Timestamp};
@@ -20,14 +23,17 @@ use crate::{Precondition, Record, Revision, Space, Store, StoreError};
 
 pub use bulk::ItemResult;
 pub use collections::Collections;
+pub(crate) use collections::META;
 pub use consents::{ConsentRow, Consents, Withdrawal};
 pub use enrol::{EnrolSubject, Enrolment, Outcome};
 pub use handle::{Pepper, SubjectHandle};
 pub use idempotency::{Attempt, Begun, Idempotency, IdempotencySlot, StoredReply};
 pub use jobs::Jobs;
 pub use keys::{ApiKeys, Rotation};
+pub use leases::Lease;
+pub use retention::{DuePage, DueRemoved, Enrolled};
 pub use subjects::{Count, Lookup, Removed, Subjects};
-pub use templates::{ChangedKey, SubjectRow, TemplateRow, Templates};
+pub use templates::{ChangedKey, HeldConsent, Present, SubjectRow, TemplateRow, Templates, Wanted};
 
 /// How often a change that lost a race is tried again before the caller hears of it.
 const ATTEMPTS: usize = 16;

@@ -27,12 +27,16 @@ pub struct Config {
     pub redis: RedisSection,
     /// Records.
     pub store: StoreSection,
+    /// Sealing at rest.
+    pub sealing: SealingSection,
     /// Galleries in memory.
     pub gallery: GallerySection,
     /// Job lanes.
     pub queue: QueueSection,
     /// Models and artefacts.
     pub models: ModelsSection,
+    /// What is kept how long.
+    pub retention: RetentionSection,
     /// Metrics and probes.
     pub admin: AdminSection,
     /// Logs.
@@ -265,6 +269,32 @@ pub enum StoreEngine {
     Redis,
 }
 
+/// `[sealing]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealingSection {
+    /// Whether anything is sealed.
+    pub mode: SealingMode,
+    /// File with the key-encryption keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// The keys themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Secret<String>>,
+    /// Program and arguments that print the keys; run without a shell.
+    pub key_command: Vec<String>,
+}
+
+/// Whether what is kept is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SealingMode {
+    /// Everything.
+    On,
+    /// Nothing.
+    Off,
+}
+
 /// `[gallery]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -317,6 +347,16 @@ pub struct ModelsSection {
     pub accept_licence: bool,
     /// Never fetches.
     pub offline: bool,
+}
+
+/// `[retention]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSection {
+    /// Time between two sweeps, in milliseconds; 0 for none.
+    pub sweep_every_ms: u64,
+    /// Enrolled subjects of one tenant to warn at; 0 for none.
+    pub enrolled_warning: u64,
 }
 
 /// `[admin]`.
