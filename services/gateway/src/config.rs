@@ -3,7 +3,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use domain::Cidr;
 use queue::Rate;
+
+use crate::oidc::IssuerConfig;
 
 /// Settings of one gateway.
 #[derive(Clone, Debug)]
@@ -16,6 +19,12 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// Time limits.
     pub times: Times,
+    /// Proxies that are believed when they say where a request comes from.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Identity providers whose tokens are accepted.
+    pub issuers: Vec<IssuerConfig>,
+    /// How many tenants have metrics of their own; the others share one.
+    pub metric_tenants: usize,
     /// What is kept how long.
     pub retention: RetentionConfig,
     /// How long events of the audit trail are kept; for ever if absent.
@@ -101,8 +110,17 @@ impl GatewayConfig {
     pub fn new(listen: SocketAddr, cert: PathBuf, key: PathBuf) -> Self {
         let tls =
             TlsConfig { cert, key, extra_names: Vec::new(), allow_tls12: false, reload_every: Duration::from_secs(10) };
-        let (limits, times, retention) = (Limits::default(), Times::default(), RetentionConfig::default());
-        Self { listen, tls, limits, times, retention, audit_kept: None }
+        Self {
+            listen,
+            tls,
+            limits: Limits::default(),
+            times: Times::default(),
+            trusted_proxies: Vec::new(),
+            issuers: Vec::new(),
+            metric_tenants: 32,
+            retention: RetentionConfig::default(),
+            audit_kept: None,
+        }
     }
 }
 

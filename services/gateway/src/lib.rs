@@ -19,7 +19,9 @@ mod extract;
 mod fleet;
 mod metrics;
 mod notes;
+mod oidc;
 mod openapi;
+mod peer;
 mod pending;
 mod problem;
 mod retention;
@@ -31,6 +33,7 @@ mod tls;
 
 pub use admin_key::{AdminKey, AdminKeyError, ensure_admin_key};
 pub use config::{GatewayConfig, Limits, RetentionConfig, Times, TlsConfig};
+pub use oidc::{Algorithm, Grants, IssuerConfig, KeySource, OidcError, TenantRule};
 pub use openapi::openapi_json;
 pub use server::{Gateway, GatewayDeps, GatewayError, run};
 pub use system::SystemInfo;

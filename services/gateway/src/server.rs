@@ -21,6 +21,7 @@ use crate::{
     dispatch::take_replies,
     edge, erasures,
     metrics::Metrics,
+    oidc::{Oidc, OidcError},
     openapi, retention,
     state::{App, AppState, Parts},
     system::SystemInfo,
@@ -53,6 +54,9 @@ pub enum GatewayError {
     /// No usable certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// An identity provider that cannot be set up.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -103,12 +107,14 @@ impl Gateway {
         let tls = tls::load_or_make(&config)?;
         let replies = deps.queue.open_replies().await?;
         let (router, rules, document) = openapi::build();
+        let pepper = Pepper::load(&*deps.store).await?;
         let (app, writer) = AppState::new(Parts {
-            pepper: Pepper::load(&*deps.store).await?,
+            pepper,
+            oidc: Oidc::new(&config.issuers, pepper)?,
             store: deps.store,
             reply_to: replies.address().to_owned(),
             queue: deps.queue,
-            metrics: Metrics::new(&deps.registry)?,
+            metrics: Metrics::new(&deps.registry, config.metric_tenants)?,
             system: deps.system,
             config,
             rules,
@@ -138,6 +144,10 @@ impl Gateway {
         let _follow = AbortOnDropHandle::new(tokio::spawn(tls::follow(app.config.tls.clone(), tls.clone())));
         let _replies = AbortOnDropHandle::new(tokio::spawn(take_replies(replies, app.pending.clone())));
         let _lanes = AbortOnDropHandle::new(tokio::spawn(admission::sample(app.clone())));
+        let _issuers = AbortOnDropHandle::new(tokio::spawn({
+            let app = app.clone();
+            async move { app.oidc.follow().await }
+        }));
         let _retention = AbortOnDropHandle::new(tokio::spawn(retention::keep(app.clone())));
         let _fleet = AbortOnDropHandle::new(tokio::spawn(app.fleet.follow()));
         let handle = Handle::new();
@@ -156,7 +166,8 @@ impl Gateway {
         // A connection that sends its first request slowly, or none, is closed.
         server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(20));
         server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
-        server.serve(router.into_make_service()).await.map_err(GatewayError::Serve)?;
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        server.serve(service).await.map_err(GatewayError::Serve)?;
         app.detached.close();
         if tokio::time::timeout(drain, app.detached.wait()).await.is_err() {
             tracing::warn!("some requests were still being worked on at the end of the drain");

@@ -28,6 +28,23 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     }
 }
 
+/// A JSON body of a documented form that may be left out.
+pub(crate) struct OptionalJson<T>(pub T);
+
+impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalJson<T> {
+    type Rejection = ApiProblem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiProblem> {
+        let (parts, body) = request.into_parts();
+        let bytes = body_bytes(Request::new(body), app).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        let JsonBody(value) = JsonBody::from_request(Request::from_parts(parts, bytes.into()), app).await?;
+        Ok(Self(value))
+    }
+}
+
 /// The body; the edge has read and bounded it already.
 pub(super) async fn body_bytes(request: Request, app: &App) -> Result<Bytes, ApiProblem> {
     let limit = app.config.limits.request_bytes;

@@ -37,7 +37,7 @@ pub use erasures::{ERASED_AT_ONCE, ErasureLease, ErasureRecord, ErasureState, Er
 pub use handle::{Pepper, SubjectHandle};
 pub use idempotency::{Attempt, Begun, Idempotency, IdempotencySlot, StoredReply};
 pub use jobs::Jobs;
-pub use keys::ApiKeys;
+pub use keys::{ApiKeys, Rotation};
 pub use leases::Lease;
 pub use mentions::{Forgotten, Mention, Mentions, Reach, Whom, erased_result};
 pub use retention::{DuePage, DueRemoved, Enrolled};

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::Cidr;
 use serde::{Deserialize, Serialize};
 
+use super::OidcSection;
 use crate::Secret;
 
 /// The effective configuration of a process.
@@ -15,6 +17,8 @@ use crate::Secret;
 pub struct Config {
     /// HTTPS edge.
     pub gateway: GatewaySection,
+    /// Identity providers.
+    pub oidc: OidcSection,
     /// What one request may carry.
     pub limits: LimitsSection,
     /// Inference.
@@ -83,6 +87,10 @@ pub struct GatewaySection {
     pub key_in_flight: usize,
     /// Event streams followed at once.
     pub event_streams: usize,
+    /// Proxies that are believed when they say where a request comes from.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Tenants with metrics of their own.
+    pub metric_tenants: usize,
 }
 
 impl GatewaySection {

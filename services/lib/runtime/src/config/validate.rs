@@ -14,6 +14,7 @@ pub(super) fn broken_rules(config: &Config) -> Vec<Broken> {
     worker(config, &mut broken);
     names(config, &mut broken);
     redis(config, &mut broken);
+    super::oidc::broken_rules(config, &mut broken);
     sealing(config, &mut broken);
     if let Err(e) = crate::telemetry::parse_filter(&config.telemetry.filter) {
         broken.push(("telemetry.filter", e));
