@@ -10,6 +10,8 @@
 
 #[path = "../events.rs"]
 mod events;
+mod clock;
+mod disk;
 mod fairness;
 mod gateway_killed;
 #[path = "../inside.rs"]

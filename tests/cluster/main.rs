@@ -15,6 +15,7 @@ mod events;
 mod failover;
 #[path = "../inside.rs"]
 mod inside;
+mod logs;
 mod proxy;
 mod rolling;
 mod round_trips;

@@ -8,6 +8,7 @@ mod admission;
 mod answers;
 mod auth;
 mod config;
+mod connections;
 mod context;
 mod dispatch;
 mod docs;
@@ -15,6 +16,8 @@ mod edge;
 mod erasure;
 mod extract;
 mod fleet;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod metrics;
 mod openapi;
 mod pending;

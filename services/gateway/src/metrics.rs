@@ -17,6 +17,8 @@ pub(crate) struct Metrics {
     refusal_seconds: Histogram,
     /// Requests being worked on.
     pub in_flight: IntGauge,
+    /// Connections of callers.
+    pub connections: IntGauge,
     /// Jobs being waited for.
     pub pending: IntGauge,
     /// Workers that take jobs.
@@ -47,6 +49,7 @@ impl Metrics {
                 &["stage"],
             )?,
             in_flight: IntGauge::new("visavis_http_requests_in_flight", "Requests being worked on")?,
+            connections: IntGauge::new("visavis_connections", "Connections of callers")?,
             pending: IntGauge::new("visavis_gateway_pending_jobs", "Jobs being waited for")?,
             workers: IntGauge::new("visavis_workers", "Workers that take jobs, as this gateway sees them")?,
             refusals: IntCounterVec::new(
@@ -72,6 +75,7 @@ impl Metrics {
         registry.register(Box::new(metrics.seconds.clone()))?;
         registry.register(Box::new(metrics.stages.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
+        registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.pending.clone()))?;
         registry.register(Box::new(metrics.workers.clone()))?;
         registry.register(Box::new(metrics.refusals.clone()))?;

@@ -24,6 +24,7 @@ mod servers;
 mod service;
 mod service_options;
 mod shared;
+mod small_disk;
 
 pub use answer::Answer;
 pub use app::{AppOptions, TestApp};
@@ -43,3 +44,4 @@ pub use redis_options::{Product, RedisOptions};
 pub use service::Service;
 pub use service_options::{Role, ServiceOptions};
 pub use shared::{Row, read_csv, shared, shared_or_skip};
+pub use small_disk::SmallDisk;
