@@ -21,6 +21,7 @@ mod evidence;
 mod failover;
 #[path = "../inside.rs"]
 mod inside;
+mod logs;
 mod proxy;
 mod rolling;
 mod round_trips;

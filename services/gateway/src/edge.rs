@@ -202,7 +202,12 @@ async fn unruled(app: &App, request: Request, next: Next) -> Result<Response> {
     let response = next.run(request).await;
     match route.map(|r| app.rules.methods(&r)) {
         Some(methods) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
-            Err(ApiProblem::new(ErrorCode::MethodNotAllowed, format!("this path takes {methods}")))
+            let problem = ApiProblem::new(ErrorCode::MethodNotAllowed, format!("this path takes {methods}"));
+            let mut response = problem.into_response();
+            if let Ok(allowed) = HeaderValue::from_str(&methods) {
+                response.headers_mut().insert(header::ALLOW, allowed);
+            }
+            Ok(response)
         }
         _ => Ok(response),
     }

@@ -9,6 +9,7 @@ mod answers;
 mod audit;
 mod auth;
 mod config;
+mod connections;
 mod context;
 mod dispatch;
 mod docs;
@@ -17,6 +18,8 @@ mod erasure;
 mod erasures;
 mod extract;
 mod fleet;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod metrics;
 mod notes;
 mod oidc;

@@ -32,9 +32,12 @@ impl Rules {
         self.0.get(route)?.get(method)
     }
 
-    /// The methods of a path, for people.
+    /// The methods of a path, as `allow` lists them.
     pub fn methods(&self, route: &str) -> String {
         let mut methods: Vec<&str> = self.0.get(route).into_iter().flatten().map(|(m, _)| m.as_str()).collect();
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
         methods.sort_unstable();
         methods.join(", ")
     }

@@ -7,6 +7,7 @@ mod bench;
 mod cli;
 mod config_command;
 mod data_dir;
+mod descriptors;
 mod engines;
 mod eval;
 mod evidence_command;

@@ -69,6 +69,8 @@ pub struct GatewaySection {
     /// First admin key itself; written to the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_key: Option<Secret<String>>,
+    /// Connections at once.
+    pub max_connections: usize,
     /// Requests in work at once.
     pub max_in_flight: usize,
     /// Bytes of request bodies held at once.
