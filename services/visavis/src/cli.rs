@@ -14,8 +14,8 @@ mod eval;
 mod sealing;
 
 pub use bench::{BenchCommand, ModelsBenchArgs, OutputArgs, PipelineArgs, SearchArgs, ServeArgs};
-pub use sealing::SealingCommand;
 pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, TableFormat, VerificationArgs};
+pub use sealing::SealingCommand;
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
 #[derive(Debug, Parser)]
