@@ -8,6 +8,7 @@
 )]
 
 mod bulk;
+mod consents;
 mod consistency;
 mod dead_letters;
 #[path = "../events.rs"]

@@ -16,6 +16,8 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// Time limits.
     pub times: Times,
+    /// What is kept how long.
+    pub retention: RetentionConfig,
 }
 
 /// Certificate and private key, both PEM. Made self-signed when neither file exists.
@@ -82,13 +84,22 @@ pub struct Times {
     pub drain: Duration,
 }
 
+/// How often it is seen to what is kept too long.
+#[derive(Clone, Copy, Debug)]
+pub struct RetentionConfig {
+    /// Time between two sweeps of all collections; none if absent.
+    pub sweep_every: Option<Duration>,
+    /// Enrolled subjects of one tenant from which on it is warned that authorities may have to be told; 0 for none.
+    pub enrolled_warning: u64,
+}
+
 impl GatewayConfig {
     /// Documented defaults, with the certificate at `cert` and `key`.
     #[must_use]
     pub fn new(listen: SocketAddr, cert: PathBuf, key: PathBuf) -> Self {
         let tls =
             TlsConfig { cert, key, extra_names: Vec::new(), allow_tls12: false, reload_every: Duration::from_secs(10) };
-        Self { listen, tls, limits: Limits::default(), times: Times::default() }
+        Self { listen, tls, limits: Limits::default(), times: Times::default(), retention: RetentionConfig::default() }
     }
 }
 
@@ -107,6 +118,12 @@ impl Default for Limits {
             key_rate: None,
             key_in_flight: None,
         }
+    }
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { sweep_every: Some(Duration::from_secs(3600)), enrolled_warning: 100_000 }
     }
 }
 

@@ -19,6 +19,7 @@ mod metrics;
 mod openapi;
 mod pending;
 mod problem;
+mod retention;
 mod routes;
 mod server;
 mod state;
@@ -26,7 +27,7 @@ mod system;
 mod tls;
 
 pub use admin_key::{AdminKey, AdminKeyError, ensure_admin_key};
-pub use config::{GatewayConfig, Limits, Times, TlsConfig};
+pub use config::{GatewayConfig, Limits, RetentionConfig, Times, TlsConfig};
 pub use openapi::openapi_json;
 pub use server::{Gateway, GatewayDeps, GatewayError, run};
 pub use system::SystemInfo;

@@ -15,6 +15,10 @@ pub(crate) struct Metrics {
     stages: HistogramVec,
     refusals: IntCounterVec,
     refusal_seconds: Histogram,
+    /// Subjects of each collection, as the last sweep counted them; shown by the gateway that sweeps.
+    pub enrolled: IntGaugeVec,
+    /// Subjects erased because they were kept too long, by reason.
+    pub retention_erased: IntCounterVec,
     /// Requests being worked on.
     pub in_flight: IntGauge,
     /// Jobs being waited for.
@@ -46,6 +50,17 @@ impl Metrics {
                 seconds("visavis_request_stage_seconds", "Time per stage as workers report it"),
                 &["stage"],
             )?,
+            enrolled: IntGaugeVec::new(
+                Opts::new(
+                    "visavis_enrolled_subjects",
+                    "Enrolled subjects, as the gateway that sweeps counted them last",
+                ),
+                &["tenant", "collection"],
+            )?,
+            retention_erased: IntCounterVec::new(
+                Opts::new("visavis_retention_erased_total", "Subjects erased because they were kept too long"),
+                &["reason"],
+            )?,
             in_flight: IntGauge::new("visavis_http_requests_in_flight", "Requests being worked on")?,
             pending: IntGauge::new("visavis_gateway_pending_jobs", "Jobs being waited for")?,
             workers: IntGauge::new("visavis_workers", "Workers that take jobs, as this gateway sees them")?,
@@ -71,6 +86,8 @@ impl Metrics {
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
         registry.register(Box::new(metrics.stages.clone()))?;
+        registry.register(Box::new(metrics.enrolled.clone()))?;
+        registry.register(Box::new(metrics.retention_erased.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
         registry.register(Box::new(metrics.pending.clone()))?;
         registry.register(Box::new(metrics.workers.clone()))?;

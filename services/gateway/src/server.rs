@@ -20,7 +20,7 @@ use crate::{
     dispatch::take_replies,
     edge,
     metrics::Metrics,
-    openapi,
+    openapi, retention,
     state::{App, AppState, Parts},
     system::SystemInfo,
     tls::{self, TlsError},
@@ -132,6 +132,7 @@ impl Gateway {
         let _follow = AbortOnDropHandle::new(tokio::spawn(tls::follow(app.config.tls.clone(), tls.clone())));
         let _replies = AbortOnDropHandle::new(tokio::spawn(take_replies(replies, app.pending.clone())));
         let _lanes = AbortOnDropHandle::new(tokio::spawn(admission::sample(app.clone())));
+        let _retention = AbortOnDropHandle::new(tokio::spawn(retention::keep(app.clone())));
         let _fleet = AbortOnDropHandle::new(tokio::spawn(app.fleet.follow()));
         let handle = Handle::new();
         let drain = app.config.times.drain;

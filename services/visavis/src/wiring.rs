@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use domain::ThresholdSpec;
-use gateway::{GatewayConfig, Limits, Times, TlsConfig};
+use gateway::{GatewayConfig, Limits, RetentionConfig, Times, TlsConfig};
 use queue::{MemoryOptions, Rate};
 use runtime::Config;
 use runtime::config::{Provider, TlsVersion};
@@ -42,6 +42,10 @@ pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
             body: g.body_timeout(),
             drain: config.shutdown.grace(),
             ..base.times
+        },
+        retention: RetentionConfig {
+            sweep_every: Some(Duration::from_millis(config.retention.sweep_every_ms)).filter(|d| !d.is_zero()),
+            enrolled_warning: config.retention.enrolled_warning,
         },
         ..base
     }

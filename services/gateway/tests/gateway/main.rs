@@ -20,6 +20,7 @@ mod outage;
 mod presence;
 mod recognise;
 mod resources;
+mod retention;
 mod serving;
 mod unplugged;
 mod worker;

@@ -166,6 +166,18 @@ impl Problem {
             errors: vec![FieldError { pointer, detail }],
         }
     }
+
+    /// `400 invalid_request` about all these fields; fine if there are none.
+    ///
+    /// # Errors
+    /// The problem.
+    pub fn refusal(errors: Vec<FieldError>) -> Result<(), Self> {
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let told: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect();
+        Err(Self { code: ErrorCode::InvalidRequest, detail: told.join("; "), errors })
+    }
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ pub use error::StoreError;
 pub use redb::{RedbOptions, RedbStore};
 pub use redis::{Appendfsync, EraseMode, RedisStore, RedisStoreOptions};
 pub use repo::{
-    ApiKeys, Attempt, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, EnrolSubject, Enrolment,
-    Idempotency, IdempotencySlot, ItemResult, Jobs, Lookup, Outcome, Pepper, Removed, RepoError, StoredReply,
-    SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Versioned, Withdrawal,
+    ApiKeys, Attempt, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, DuePage, DueRemoved, EnrolSubject,
+    Enrolled, Enrolment, HeldConsent, Idempotency, IdempotencySlot, ItemResult, Jobs, Lease, Lookup, Outcome, Pepper,
+    Present, Removed, RepoError, StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Versioned,
+    Wanted, Withdrawal,
 };
 pub use sealed::{Rewrapped, SealedStore};

@@ -9,8 +9,11 @@ mod handle;
 mod idempotency;
 mod jobs;
 mod keys;
+mod leases;
+mod retention;
 mod subjects;
 mod templates;
+mod tenants;
 
 use bytes::Bytes;
 use domain::{ErrorCode, Timestamp};
@@ -27,8 +30,10 @@ pub use handle::{Pepper, SubjectHandle};
 pub use idempotency::{Attempt, Begun, Idempotency, IdempotencySlot, StoredReply};
 pub use jobs::Jobs;
 pub use keys::ApiKeys;
+pub use leases::Lease;
+pub use retention::{DuePage, DueRemoved, Enrolled};
 pub use subjects::{Count, Lookup, Removed, Subjects};
-pub use templates::{ChangedKey, SubjectRow, TemplateRow, Templates};
+pub use templates::{ChangedKey, HeldConsent, Present, SubjectRow, TemplateRow, Templates, Wanted};
 
 /// How often a change that lost a race is tried again before the caller hears of it.
 const ATTEMPTS: usize = 16;

@@ -31,6 +31,8 @@ pub struct Config {
     pub queue: QueueSection,
     /// Models and artefacts.
     pub models: ModelsSection,
+    /// What is kept how long.
+    pub retention: RetentionSection,
     /// Metrics and probes.
     pub admin: AdminSection,
     /// Logs.
@@ -337,6 +339,16 @@ pub struct ModelsSection {
     pub accept_licence: bool,
     /// Never fetches.
     pub offline: bool,
+}
+
+/// `[retention]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSection {
+    /// Time between two sweeps, in milliseconds; 0 for none.
+    pub sweep_every_ms: u64,
+    /// Enrolled subjects of one tenant to warn at; 0 for none.
+    pub enrolled_warning: u64,
 }
 
 /// `[admin]`.

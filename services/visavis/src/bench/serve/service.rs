@@ -61,7 +61,16 @@ impl Service {
         let log = self.folder.join(role).with_extension("log");
         let output = fs::File::create(&log).map_err(|e| failed(&e))?;
         let admin = free().map_err(|e| failed(&e))?;
-        let mut command = Command::new(std::env::current_exe().map_err(|e| failed(&e))?);
+        let program = std::env::current_exe().map_err(|e| failed(&e))?;
+        // Whoever runs the models; the gateway of two processes has the other cores.
+        let mut command = match (&args.model_cores, role) {
+            (Some(cores), "up" | "worker") => {
+                let mut command = Command::new("taskset");
+                command.args(["--cpu-list", cores]).arg(program);
+                command
+            }
+            _ => Command::new(program),
+        };
         command.arg(role).args(flags).args(["--admin-listen", &admin.to_string()]);
         command.arg("--data-dir").arg(self.data(role)).args(args.models.as_arguments());
         // A key of the bench's own, for what lies on the Redis; without sealing where its caller turns that off.
