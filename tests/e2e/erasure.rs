@@ -164,3 +164,17 @@ async fn deleting_a_collection_takes_everybody_in_it() {
     let answer = client.identify("c", &Person::Astronaut.photo()).await.ok();
     assert_eq!(decision(&answer), ("no_match", ""));
 }
+
+/// On the embedded store. `cargo test --release -p visavis-tests --test e2e ten_thousand -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "takes a minute or two; prints figures"]
+async fn ten_thousand_are_erased_under_load() {
+    let mut app = TestApp::start();
+    let collection = app.client().create_collection("staff").await;
+    app.terminate();
+    assert_eq!(app.wait(), Some(0), "a clean end");
+    let [file, _] = files(app.data_dir());
+    crate::crowd::fill(Arc::new(RedbStore::open(&file).expect("the store")), &collection).await;
+    app.restart();
+    crate::crowd::erased_under_load("redb, all in one", &[app.client()]).await;
+}

@@ -106,7 +106,7 @@ async fn work_off(store: &Arc<dyn Store>, e: &Envelope, strand: &v1::BulkRequest
         let succeeded = outcome.is_ok();
         let outcome = Some(outcome.unwrap_or_else(|p| reply::Outcome::Problem(p.into())));
         let reply = Reply { job_id: one.job_id, model_version: "fake-1".into(), outcome, ..Reply::default() };
-        let result = ItemResult { index, reply: wire::encode_reply(&reply), succeeded };
+        let result = ItemResult { index, reply: wire::encode_reply(&reply), succeeded, about: Vec::new() };
         jobs.finish_items(&job, &[result], Timestamp::now()).await.unwrap();
     }
     true
@@ -279,6 +279,7 @@ async fn enrol(store: &Arc<dyn Store>, e: &Envelope, r: v1::EnrolRequest) -> Res
         required_consent: None,
         job_id: JobId::new(&e.job_id).unwrap(),
         reply: wire::encode_reply(&kept),
+        accepted_at: None,
         now: Timestamp::now(),
     };
     match subjects.enrol(&enrolment).await.unwrap() {
