@@ -18,7 +18,7 @@ async fn withdrawal_and_expiry_hold_on_every_worker_at_once() {
     let cluster = Cluster::start(options);
     let clients = [0, 1].map(|i| cluster.gateway(i).client());
     let (here, there) = (&clients[0], &clients[1]);
-    let small = |photo| Picture::decode(&photo).at_most(320).png();
+    let small = |photo: bytes::Bytes| Picture::decode(&photo).at_most(320).png();
     let (photo, probe) = (small(Person::Astronaut.photo()), small(Person::Astronaut.others()[0].clone()));
     drop(here.create_collection("staff").await);
 
