@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use domain::Timestamp;
 use serde_json::json;
 use testkit::{Cluster, ClusterOptions, Person, Picture, enrolment};
@@ -18,8 +19,8 @@ async fn withdrawal_and_expiry_hold_on_every_worker_at_once() {
     let cluster = Cluster::start(options);
     let clients = [0, 1].map(|i| cluster.gateway(i).client());
     let (here, there) = (&clients[0], &clients[1]);
-    let small = |photo| Picture::decode(&photo).at_most(320).png();
-    let (photo, probe) = (small(Person::Astronaut.photo()), small(Person::Astronaut.others()[0].clone()));
+    let small = |photo: &Bytes| Picture::decode(photo).at_most(320).png();
+    let (photo, probe) = (small(&Person::Astronaut.photo()), small(&Person::Astronaut.others()[0]));
     drop(here.create_collection("staff").await);
 
     // So many at once that both workers take some.
