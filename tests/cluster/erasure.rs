@@ -106,7 +106,7 @@ async fn nothing_is_left(client: &Client, hers: &Bytes, (job, bulk): (&str, &str
     assert_eq!(lines[0]["problem"]["code"], "erased", "{}", lines[0]);
     assert_eq!(lines[1]["result"]["results"][0]["candidates"][0]["subject_id"], "kept", "{}", lines[1]);
     // Its request was carried out once, and is not again.
-    enrol_with_key(client, NAME, hers).await.expect(410).problem("erased");
+    drop(enrol_with_key(client, NAME, hers).await.expect(410).problem("erased"));
     assert_eq!(client.subjects("staff").await.into_iter().collect::<Vec<_>>(), ["kept"]);
 }
 
