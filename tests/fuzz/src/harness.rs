@@ -201,7 +201,7 @@ fn json(text: &str) {
     }
     if let Ok(draft) = serde_json::from_str::<ConsentDraft>(text) {
         let now = Timestamp::from_millis(1_800_000_000_000);
-        if draft.check("/consent", now).is_ok() {
+        if draft.check("/consent", &domain::ConsentPolicy::default(), now).is_ok() {
             let ids = ("staff".parse().expect("an id"), "anna".parse().expect("an id"));
             let consent = draft.record(ids.0, ids.1, now);
             let kept = serde_json::to_string(&consent).expect("a consent is JSON");
