@@ -10,16 +10,25 @@
 mod bulk;
 mod consents;
 mod consistency;
+#[path = "../crowd.rs"]
+mod crowd;
 mod dead_letters;
+mod erasure;
 #[path = "../events.rs"]
 mod events;
+#[path = "../evidence.rs"]
+mod evidence;
 mod failover;
 #[path = "../inside.rs"]
 mod inside;
+mod logs;
 mod proxy;
 mod rolling;
 mod round_trips;
+mod sealing;
+mod sealing_cost;
 mod slow;
+mod versions;
 
 use serde_json::Value;
 use tokio::sync::Mutex;
