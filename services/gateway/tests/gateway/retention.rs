@@ -126,6 +126,11 @@ async fn a_dry_run_tells_and_a_sweep_erases_after_every_worker_confirmed() {
     assert_eq!((&swept["erased"], &swept["subjects"][0]["subject_id"]), (&json!(1), &json!("short")), "{swept}");
     assert!(app.presence.asked.lock().len() > asked, "the worker was asked");
     assert_eq!(app.post(SWEEP, json!({})).await.expect(200)["looked_at"], 1);
+    // The audit trail names whom the service erased, each time.
+    let trail = app.get("/v1/audit-events?limit=100").await.expect(200);
+    let erased = trail["items"].as_array().unwrap().iter().filter(|e| e["action"] == "retention.erase");
+    let named: Vec<_> = erased.map(|e| (e["actor"].clone(), e["subjects"].as_array().unwrap().len())).collect();
+    assert_eq!(named, [(json!("service"), 1), (json!("service"), 1)], "{trail}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

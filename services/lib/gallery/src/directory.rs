@@ -4,7 +4,10 @@ use std::{
     borrow::Borrow,
     collections::HashMap,
     hash::{Hash, Hasher},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use domain::{FaceId, SubjectId};
@@ -13,7 +16,7 @@ use store::SubjectHandle;
 
 use crate::{
     Permit, Query, RowKey, SubjectEntry,
-    tally::{LeftOut, Tally},
+    tally::{LeftOut, Tally, mark},
 };
 
 /// A subject as its rows refer to it.
@@ -21,12 +24,28 @@ pub struct SubjectSlot {
     /// Its name in the store's keys.
     pub handle: SubjectHandle,
     entry: RwLock<Arc<SubjectEntry>>,
+    /// A bit for each purpose searched for, set while a consent covers it: what searches look at, since the consents
+    /// themselves lie further away in memory than a row.
+    open: AtomicU64,
 }
 
 impl SubjectSlot {
     /// What is known of the subject now.
     pub fn entry(&self) -> Arc<SubjectEntry> {
         Arc::clone(&self.entry.read())
+    }
+
+    /// Whether a consent covers the purpose with this mark, as of the latest search for it.
+    pub fn is_open(&self, mark: u64) -> bool {
+        self.open.load(Ordering::Relaxed) & mark != 0
+    }
+
+    fn set_open(&self, mark: Option<u64>, open: bool) {
+        match mark {
+            Some(mark) if open => drop(self.open.fetch_or(mark, Ordering::Relaxed)),
+            Some(mark) => drop(self.open.fetch_and(!mark, Ordering::Relaxed)),
+            None => {}
+        }
     }
 }
 
@@ -150,7 +169,11 @@ impl Directory {
     fn add(&mut self, key: &RowKey, entry: &Arc<SubjectEntry>, place: u32) -> Arc<RowRef> {
         let RowKey { handle, face_id } = key;
         let subject = self.subjects.entry(*handle).or_insert_with(|| Subject {
-            slot: Arc::new(SubjectSlot { handle: *handle, entry: RwLock::new(Arc::clone(entry)) }),
+            slot: Arc::new(SubjectSlot {
+                handle: *handle,
+                entry: RwLock::new(Arc::clone(entry)),
+                open: AtomicU64::new(0),
+            }),
             rows: Vec::new(),
         });
         let row = Arc::new(RowRef { face_id: face_id.clone(), subject: Arc::clone(&subject.slot) });
@@ -224,12 +247,16 @@ impl Directory {
         before: Option<(&SubjectEntry, usize)>,
         after: Option<(&SubjectEntry, usize)>,
     ) {
-        for tally in self.tallies.get_mut() {
+        let slot = self.subjects.get(&handle).map(|s| &s.slot);
+        for (place, tally) in self.tallies.get_mut().iter_mut().enumerate() {
             if let Some((entry, rows)) = before.filter(|(_, rows)| *rows > 0) {
                 tally.leave(handle, &entry.terms, rows);
             }
             if let Some((entry, rows)) = after.filter(|(_, rows)| *rows > 0) {
                 tally.enter(handle, &entry.terms, rows);
+                if let Some(slot) = slot {
+                    slot.set_open(mark(place), tally.admits(&entry.terms));
+                }
             }
         }
     }
@@ -241,15 +268,22 @@ impl Directory {
         let at = known.unwrap_or_else(|| {
             let mut new = Tally::new(permit.purpose.clone());
             for (handle, subject) in &self.subjects {
-                new.enter(*handle, &subject.slot.entry.read().terms, subject.rows.len());
+                let entry = subject.slot.entry.read();
+                new.enter(*handle, &entry.terms, subject.rows.len());
+                subject.slot.set_open(mark(tallies.len()), new.admits(&entry.terms));
             }
             tallies.push(new);
             tallies.len() - 1
         });
-        let rows = |handle| self.subjects.get(&handle).map_or(0, |s| s.rows.len());
+        let end = |handle| {
+            self.subjects.get(&handle).map_or(0, |s| {
+                s.slot.set_open(mark(at), false);
+                s.rows.len()
+            })
+        };
         match tallies.get_mut(at) {
-            Some(tally) => tally.left_out(permit.at, rows),
-            None => LeftOut { rows: 0, subjects: 0, at: permit.at },
+            Some(tally) => LeftOut { mark: mark(at), ..tally.left_out(permit.at, end) },
+            None => LeftOut { rows: 0, subjects: 0, at: permit.at, mark: None },
         }
     }
 

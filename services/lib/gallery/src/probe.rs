@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use domain::{Metadata, Purpose, SubjectId, Timestamp};
 
 use crate::{
-    GalleryError, Permit, Query, SubjectEntry,
-    directory::Directory,
+    GalleryError, Permit, Query,
+    directory::{Directory, SubjectSlot},
     kernels::{Kernel, Lane, MAX_DIM, STEP_DIMS, WORD_ROWS},
     ranking::Wanted,
 };
@@ -40,6 +40,13 @@ pub enum Places {
     Few(Vec<u32>),
 }
 
+/// What a search is for, and how subjects tell whether they may be found.
+struct Gate {
+    purpose: Purpose,
+    at: Timestamp,
+    mark: Option<u64>,
+}
+
 /// One search.
 pub struct Probe {
     /// The probe itself.
@@ -54,7 +61,7 @@ pub struct Probe {
     pub left_out: usize,
     filter: Option<Metadata>,
     listed: Option<HashSet<SubjectId>>,
-    permit: Option<(Purpose, Timestamp)>,
+    permit: Option<Gate>,
     coded: Coded,
 }
 
@@ -118,7 +125,7 @@ impl Probe {
             places,
             subjects,
             left_out,
-            permit: permit.map(|p| (p.purpose.clone(), p.at)),
+            permit: permit.map(|p| Gate { purpose: p.purpose.clone(), at: p.at, mark: out.and_then(|out| out.mark) }),
             filter: query.filter.cloned(),
             listed: query.subjects.map(|ids| ids.iter().cloned().collect()),
             coded: Coded::new(query.values, kernel),
@@ -139,14 +146,15 @@ impl Probe {
     }
 
     /// Whether filters and permit admit a subject as it is now: its place may have been another's when they were resolved.
-    pub fn admits(&self, subject: impl FnOnce() -> std::sync::Arc<SubjectEntry>) -> bool {
-        if self.filter.is_none() && self.listed.is_none() && self.permit.is_none() {
-            return true;
+    pub fn admits(&self, slot: &SubjectSlot) -> bool {
+        let permitted = self.permit.as_ref().is_none_or(|gate| match gate.mark {
+            Some(mark) => slot.is_open(mark),
+            None => slot.entry().terms.permit(&gate.purpose, gate.at),
+        });
+        if !permitted || (self.filter.is_none() && self.listed.is_none()) {
+            return permitted;
         }
-        let subject = subject();
-        if self.permit.as_ref().is_some_and(|(purpose, at)| !subject.terms.permit(purpose, *at)) {
-            return false;
-        }
+        let subject = slot.entry();
         self.filter.as_ref().is_none_or(|f| subject.metadata.satisfies(f))
             && self.listed.as_ref().is_none_or(|ids| ids.contains(&subject.id))
     }

@@ -87,7 +87,7 @@ impl<'p> Track<'p> {
             if upper < self.floor {
                 continue;
             }
-            let Some(owner) = block.owner(slot).filter(|o| self.probe.admits(|| o.subject.entry())) else { continue };
+            let Some(owner) = block.owner(slot).filter(|o| self.probe.admits(&o.subject)) else { continue };
             // Scored at the block's end: by then it is in the cache.
             self.kernel.prefetch(block.bits(slot));
             self.candidates.push(Candidate { slot, upper });
@@ -243,7 +243,7 @@ pub fn pick(kernel: Kernel, blocks: &[SharedBlock], block_rows: usize, probe: &P
         for slot in few.iter().map(|p| *p as usize % block_rows) {
             let Some(owner) = block.owner(slot) else { continue };
             track.part.compared += 1;
-            if probe.admits(|| owner.subject.entry()) {
+            if probe.admits(&owner.subject) {
                 track.candidates.push(Candidate { slot, upper: f32::INFINITY });
             }
         }

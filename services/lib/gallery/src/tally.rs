@@ -18,6 +18,16 @@ pub struct LeftOut {
     pub subjects: usize,
     /// The moment it was asked for, or a later one that was asked for before.
     pub at: Timestamp,
+    /// Where subjects say whether they are left out; none for a purpose beyond the first [`MARKS`].
+    pub mark: Option<u64>,
+}
+
+/// Purposes for which subjects are marked.
+pub const MARKS: usize = u64::BITS as usize;
+
+/// The mark of the purpose in this place.
+pub fn mark(place: usize) -> Option<u64> {
+    (place < MARKS).then(|| 1 << place)
 }
 
 /// One purpose's count.
@@ -59,16 +69,22 @@ impl Tally {
         }
     }
 
-    /// What is left out at `now`. `rows` tells how many rows a subject has.
-    pub fn left_out(&mut self, now: Timestamp, rows: impl Fn(SubjectHandle) -> usize) -> LeftOut {
+    /// Whether a subject with these terms is not left out at present.
+    pub fn admits(&self, terms: &Terms) -> bool {
+        terms.until(&self.purpose) > self.at
+    }
+
+    /// What is left out at `now`. `end` is told of every subject whose consent has ended since it was asked last, and tells
+    /// how many rows it has.
+    pub fn left_out(&mut self, now: Timestamp, end: impl Fn(SubjectHandle) -> usize) -> LeftOut {
         self.at = self.at.max(now.as_millis());
         while let Some(&(until, handle)) = self.ends.first()
             && until <= self.at
         {
             self.ends.pop_first();
-            self.rows += rows(handle);
+            self.rows += end(handle);
             self.subjects += 1;
         }
-        LeftOut { rows: self.rows, subjects: self.subjects, at: Timestamp::from_millis(self.at) }
+        LeftOut { rows: self.rows, subjects: self.subjects, at: Timestamp::from_millis(self.at), mark: None }
     }
 }
