@@ -36,7 +36,7 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalJson<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiProblem> {
         let (parts, body) = request.into_parts();
-        let bytes = body_bytes(Request::new(body), app).await?;
+        let bytes = body_bytes(Request::new(body), &app.config.limits).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }

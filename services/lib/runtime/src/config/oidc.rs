@@ -119,7 +119,7 @@ impl IssuerSection {
             role.or_else(|_| name.parse::<Scope>().map(|s| [s].into()))
                 .map_err(|_| format!("{name:?} is neither a role (reader, operator, admin) nor a scope"))
         };
-        let all = |names: &Vec<String>| {
+        let all = |names: &Vec<String>| -> Result<ScopeSet, String> {
             names.iter().try_fold(ScopeSet::new(), |mut sum, name| {
                 sum.extend(scopes(name)?);
                 Ok(sum)
