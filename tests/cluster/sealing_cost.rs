@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use crate::ALONE;
 
 /// Rounds of each kind on each service; the first is not counted.
-const ROUNDS: usize = 13;
+const ROUNDS: usize = 9;
 /// Requests of a round.
-const REQUESTS: usize = 48;
+const REQUESTS: usize = 24;
 /// Callers at once.
 const CALLERS: usize = 4;
 
