@@ -151,7 +151,7 @@ async fn furnish(acme: &Client) -> BTreeMap<&'static str, String> {
     drop(acme.create_collection("acme-staff").await);
     let photo = Person::Astronaut.photo();
     let path = "/v1/collections/acme-staff/subjects";
-    let enrolled = acme.post(path, &enrolment("acme-anna", &[photo.clone()])).await.expect(201).json;
+    let enrolled = acme.post(path, &enrolment("acme-anna", std::slice::from_ref(&photo))).await.expect(201).json;
     let text = |v: &Value| v.as_str().expect("an id").to_owned();
     let detect = acme.request("POST", "/v1/detect").header("prefer", "respond-async");
     let job = acme.send(detect.json(&json!({"image": encoded(&photo)}))).await.expect(202).json;
