@@ -27,6 +27,8 @@ pub struct GatewayConfig {
     pub metric_tenants: usize,
     /// What is kept how long.
     pub retention: RetentionConfig,
+    /// How long events of the audit trail are kept; for ever if absent.
+    pub audit_kept: Option<Duration>,
 }
 
 /// Certificate and private key, both PEM. Made self-signed when neither file exists.
@@ -60,6 +62,8 @@ pub struct Limits {
     pub job_items: usize,
     /// Event streams followed at once.
     pub event_streams: usize,
+    /// Connections at once; one more is closed.
+    pub connections: usize,
     /// Requests worked on at once.
     pub in_flight: usize,
     /// Bytes of request bodies held at once, over all requests.
@@ -117,6 +121,7 @@ impl GatewayConfig {
             issuers: Vec::new(),
             metric_tenants: 32,
             retention: RetentionConfig::default(),
+            audit_kept: None,
         }
     }
 }
@@ -130,6 +135,7 @@ impl Default for Limits {
             max_images: 64,
             job_items: 1_000,
             event_streams: 256,
+            connections: 4096,
             in_flight: 512,
             buffered_bytes: 1 << 30,
             queue_depth: 1024,

@@ -24,9 +24,11 @@ pub(crate) use idempotency::{StoredAs, Unstorable};
 use self::body::Incoming;
 use crate::{
     admission::{Allowance, Place},
+    audit::Entry,
     auth,
     context::{REQUEST_ID, deadline, prefer, request_id},
     metrics::Gauged,
+    notes::Notes,
     openapi::Rule,
     peer,
     problem::{self, ApiProblem, Result},
@@ -38,12 +40,17 @@ pub(crate) async fn edge(State(app): State<App>, mut request: Request, next: Nex
     let _counted = Gauged::new(&app.metrics.in_flight);
     let seen = Seen::of(&request);
     request.extensions_mut().insert(seen.request_id.clone());
+    request.extensions_mut().insert(Notes::default());
+    let mut entry = None;
     let body = Incoming::take(&mut request);
     let rule = app.rules.find(&seen.route, &seen.method);
     let within = patience(&app, rule, request.headers());
     let known = in_time(within, known(&app, rule, &mut request)).await;
     let (who, allowance, answer) = match known {
         Ok((who, allowance)) => {
+            if let Some(rule) = rule {
+                entry = Entry::of(&mut request, rule, (&seen.route, &seen.request_id)).await;
+            }
             let refusal = allowance.as_ref().and_then(Allowance::refusal).map_or(Ok(()), Err);
             let answer = match refusal.and_then(|()| authorise(rule, &request)) {
                 Err(refusal) => Err(refusal),
@@ -57,6 +64,9 @@ pub(crate) async fn edge(State(app): State<App>, mut request: Request, next: Nex
         Err(refusal) => (None, None, Err(refusal)),
     };
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    if let Some(entry) = entry {
+        response = entry.record(&app, response).await.unwrap_or_else(IntoResponse::into_response);
+    }
     if let Some(allowance) = allowance {
         allowance.write(response.headers_mut());
     }
@@ -192,7 +202,12 @@ async fn unruled(app: &App, request: Request, next: Next) -> Result<Response> {
     let response = next.run(request).await;
     match route.map(|r| app.rules.methods(&r)) {
         Some(methods) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
-            Err(ApiProblem::new(ErrorCode::MethodNotAllowed, format!("this path takes {methods}")))
+            let problem = ApiProblem::new(ErrorCode::MethodNotAllowed, format!("this path takes {methods}"));
+            let mut response = problem.into_response();
+            if let Ok(allowed) = HeaderValue::from_str(&methods) {
+                response.headers_mut().insert(header::ALLOW, allowed);
+            }
+            Ok(response)
         }
         _ => Ok(response),
     }

@@ -6,16 +6,22 @@
 mod admin_key;
 mod admission;
 mod answers;
+mod audit;
 mod auth;
 mod config;
+mod connections;
 mod context;
 mod dispatch;
 mod docs;
 mod edge;
 mod erasure;
+mod erasures;
 mod extract;
 mod fleet;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod metrics;
+mod notes;
 mod oidc;
 mod openapi;
 mod peer;

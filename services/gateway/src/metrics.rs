@@ -27,6 +27,8 @@ pub(crate) struct Metrics {
     pub retention_erased: IntCounterVec,
     /// Requests being worked on.
     pub in_flight: IntGauge,
+    /// Connections of callers.
+    pub connections: IntGauge,
     /// Jobs being waited for.
     pub pending: IntGauge,
     /// Workers that take jobs.
@@ -69,6 +71,7 @@ impl Metrics {
                 &["reason"],
             )?,
             in_flight: IntGauge::new("visavis_http_requests_in_flight", "Requests being worked on")?,
+            connections: IntGauge::new("visavis_connections", "Connections of callers")?,
             pending: IntGauge::new("visavis_gateway_pending_jobs", "Jobs being waited for")?,
             workers: IntGauge::new("visavis_workers", "Workers that take jobs, as this gateway sees them")?,
             refusals: IntCounterVec::new(
@@ -96,6 +99,7 @@ impl Metrics {
         registry.register(Box::new(metrics.enrolled.clone()))?;
         registry.register(Box::new(metrics.retention_erased.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
+        registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.pending.clone()))?;
         registry.register(Box::new(metrics.workers.clone()))?;
         registry.register(Box::new(metrics.refusals.clone()))?;

@@ -32,9 +32,12 @@ impl Rules {
         self.0.get(route)?.get(method)
     }
 
-    /// The methods of a path, for people.
+    /// The methods of a path, as `allow` lists them.
     pub fn methods(&self, route: &str) -> String {
         let mut methods: Vec<&str> = self.0.get(route).into_iter().flatten().map(|(m, _)| m.as_str()).collect();
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
         methods.sort_unstable();
         methods.join(", ")
     }
@@ -72,6 +75,8 @@ impl Rules {
         (name = "Recognise", description = "Identification 1:N and verification 1:1"),
         (name = "Consents", description = "Who agreed to what"),
         (name = "Jobs", description = "Work that was not waited for"),
+        (name = "Erasures", description = "Erasing everywhere, with a signed receipt"),
+        (name = "Audit", description = "Who did what, in a chain that shows every change"),
         (name = "API keys", description = "Credentials and their scopes"),
     )
 )]

@@ -3,13 +3,21 @@
 
 mod rounds;
 
-use domain::{Collection, CollectionId, Due, DueReason, SubjectId, Timestamp};
+use domain::{Collection, CollectionId, Due, DueReason, SubjectId, TenantId, Timestamp};
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde::Serialize;
+use store::Reach;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::{context::Call, erasure::confirmed, problem::Result, state::AppState};
+use crate::{
+    audit,
+    context::Call,
+    erasure::{Of, confirmed, forget},
+    notes::Noted,
+    problem::Result,
+    state::AppState,
+};
 
 pub(crate) use rounds::keep;
 
@@ -21,6 +29,9 @@ const AT_ONCE: usize = 16;
 
 /// Most subjects that an answer lists.
 const LISTED: usize = 1_000;
+
+/// Erased subjects that one event of the audit trail names.
+const NAMED: usize = 32;
 
 /// How a collection is swept.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +94,7 @@ pub(crate) async fn sweep(app: &AppState, call: &Call, id: &CollectionId, how: S
     let outcome = pages(app, call, (id, how), &mut swept).await;
     // Also when it broke off: some may be erased by then.
     if !how.dry_run && (swept.erased > 0 || outcome.is_err()) {
-        confirmed(app, call, id, Ok(())).await?;
+        confirmed(app, call, (id, Of::Nobody), Ok(())).await?;
     }
     outcome.map(|()| swept)
 }
@@ -97,7 +108,10 @@ async fn pages(app: &AppState, call: &Call, (id, how): (&CollectionId, Sweep), s
         let page = subjects.due(&collection, how.at, after, PAGE).await?;
         swept.looked_at += page.looked_at;
         if !how.dry_run {
-            swept.erased += erase(app, call, &collection, (&page.due, how.at)).await?;
+            let (erased, outcome) = erase(app, call, &collection, (&page.due, how.at)).await;
+            swept.erased += erased.len();
+            put_down(app, &call.principal.tenant, id, &erased).await?;
+            outcome?;
         }
         swept.take_in(page.due);
         after = page.next;
@@ -108,34 +122,52 @@ async fn pages(app: &AppState, call: &Call, (id, how): (&CollectionId, Sweep), s
     }
 }
 
-/// Erases those that are still due.
-async fn erase(app: &AppState, call: &Call, collection: &Collection, (due, at): (&[Due], Timestamp)) -> Result<usize> {
+/// Puts down in the audit trail who was erased.
+async fn put_down(app: &AppState, tenant: &TenantId, id: &CollectionId, erased: &[SubjectId]) -> Result<()> {
+    for subjects in erased.chunks(NAMED) {
+        let noted = Noted { collection: Some(id.clone()), subjects: subjects.to_vec(), ..Noted::default() };
+        app.audit.record(tenant, audit::service(app, tenant, "retention.erase", noted)).await?;
+    }
+    Ok(())
+}
+
+/// Erases those that are still due: who that was, also where it broke off.
+async fn erase(
+    app: &AppState,
+    call: &Call,
+    collection: &Collection,
+    (due, at): (&[Due], Timestamp),
+) -> (Vec<SubjectId>, Result<()>) {
     let (mut left, mut under_way) = (due.iter(), FuturesUnordered::new());
-    let (mut erased, mut outcome) = (0, Ok(()));
+    let (mut erased, mut outcome) = (Vec::new(), Ok(()));
     loop {
         for d in left.by_ref().take(AT_ONCE - under_way.len()) {
             under_way.push(erase_one(app, call, collection, (&d.subject_id, at)));
         }
         match under_way.next().await {
-            Some(Ok(gone)) => erased += usize::from(gone),
+            Some(Ok(gone)) => erased.extend(gone.cloned()),
             Some(Err(e)) => outcome = Err(e),
             None => break,
         }
     }
-    outcome.map(|()| erased)
+    (erased, outcome)
 }
 
-/// Erases one subject, as `DELETE` of it does, if it is still due.
-async fn erase_one(
+/// Erases one subject, as `DELETE` of it does, if it is still due; gives it back then.
+async fn erase_one<'a>(
     app: &AppState,
     call: &Call,
     collection: &Collection,
-    (id, at): (&SubjectId, Timestamp),
-) -> Result<bool> {
+    (id, at): (&'a SubjectId, Timestamp),
+) -> Result<Option<&'a SubjectId>> {
     let subjects = app.subjects(&call.principal, &collection.id);
-    let Some(due) = subjects.delete_due(collection, id, at).await? else { return Ok(false) };
+    let whom = || Of::Subject(id, Reach::Everything);
+    // Before as well: if this process dies in between, nobody repeats it for somebody who is gone.
+    forget(app, call, &collection.id, whom()).await?;
+    let Some(due) = subjects.delete_due(collection, id, at).await? else { return Ok(None) };
+    forget(app, call, &collection.id, whom()).await?;
     for reason in due.reasons {
         app.metrics.retention_erased.with_label_values(&[reason.as_str()]).inc();
     }
-    Ok(true)
+    Ok(Some(id))
 }

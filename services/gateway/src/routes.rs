@@ -1,12 +1,14 @@
 //! The routes, one file per resource. A handler reads its request, asks the store or a worker, and answers.
 
 mod api_keys;
+mod audit_events;
 mod collections;
 mod compare;
 mod consents;
 mod detect;
 mod embeddings;
 mod enrol;
+mod erasures;
 mod faces;
 mod identify;
 pub(crate) mod jobs;
@@ -45,6 +47,8 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(verify::routes())
         .merge(consents::routes())
         .merge(jobs::routes())
+        .merge(erasures::routes())
+        .merge(audit_events::routes())
         .merge(api_keys::routes())
 }
 

@@ -30,6 +30,7 @@ pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
             request_bytes: l.request_bytes,
             json_bytes: l.json_bytes,
             max_images: l.images,
+            connections: g.max_connections,
             in_flight: g.max_in_flight,
             buffered_bytes: g.max_buffered_bytes,
             queue_depth: config.queue.lane_jobs as u64,
@@ -38,6 +39,7 @@ pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
             job_items: l.job_items,
             event_streams: g.event_streams,
         },
+        audit_kept: config.audit.kept(),
         times: Times {
             deadline: g.default_deadline(),
             max_deadline: g.max_deadline(),

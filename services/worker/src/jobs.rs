@@ -16,10 +16,11 @@ use std::sync::{
 };
 
 use domain::{
-    CalibrationTable, Collection, CollectionId, ErrorCode, Problem, Purpose, Template, TenantId, ThresholdSpec,
+    CalibrationTable, Collection, CollectionId, ErrorCode, Problem, Purpose, SubjectId, Template, TenantId,
+    ThresholdSpec, Timestamp,
 };
 use gallery::Galleries;
-use store::{Collections, Jobs, Pepper, RepoError, Store, Subjects};
+use store::{Collections, Jobs, Mention, Mentions, Pepper, RepoError, Store, Subjects};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wire::v1::{self, Envelope, envelope::Request, reply::Outcome};
 
@@ -93,11 +94,15 @@ impl Drop for Awaited<'_> {
 pub async fn carry_out(desk: &Desk, envelope: &mut Envelope, context: &Context) -> Result<Outcome, Problem> {
     let tenant = TenantId::new(&envelope.tenant).map_err(|e| Problem::invalid("tenant", e.to_string()))?;
     let job = envelope.job_id.clone();
+    let accepted_at = envelope.keep_result.then(|| Timestamp::from_millis(envelope.created_ms));
     match envelope.request.take() {
         Some(Request::Detect(r)) => detect::run(desk, r, context).await.map(Outcome::Detect),
         Some(Request::Compare(r)) => compare::run(desk, r, context).await.map(Outcome::Compare),
         Some(Request::Embed(r)) => embed::run(desk, r, context).await.map(Outcome::Embed),
-        Some(Request::Enrol(r)) => enrol::run(desk, &tenant, &job, r, context).await.map(Outcome::Enrol),
+        Some(Request::Enrol(r)) => {
+            let asked = enrol::Asked { job: &job, accepted_at };
+            enrol::run(desk, &tenant, asked, r, context).await.map(Outcome::Enrol)
+        }
         Some(Request::Identify(r)) => identify::run(desk, &tenant, r, context).await.map(Outcome::Identify),
         Some(Request::Verify(r)) => verify::run(desk, &tenant, r, context).await.map(Outcome::Verify),
         Some(Request::CatchUp(r)) => catch_up::run(desk, &tenant, &r, context).await.map(Outcome::CatchUp),
@@ -122,6 +127,29 @@ impl Desk {
     /// Repository of a collection's subjects.
     pub(crate) fn subjects(&self, tenant: &TenantId, collection: &CollectionId) -> Subjects {
         Subjects::new(Arc::clone(&self.store), self.pepper, tenant.clone(), collection.clone())
+    }
+
+    /// Whom a result tells of: the subject its request named, and those in the reply.
+    pub(crate) fn mentions(
+        &self,
+        tenant: &TenantId,
+        about: &Option<(CollectionId, Option<SubjectId>)>,
+        reply: &v1::Reply,
+    ) -> Vec<Mention> {
+        let Some((collection, subject)) = about else { return Vec::new() };
+        let mention = |id: &SubjectId| Mention {
+            collection: collection.clone(),
+            handle: self.pepper.handle(tenant, collection, id),
+        };
+        subject.iter().chain(&wire::told_by(reply)).map(mention).collect()
+    }
+
+    /// After results were kept: those of subjects erased meanwhile are cleared again.
+    pub(crate) async fn settle(&self, tenant: &TenantId, mentions: &[Mention]) {
+        let settled = Mentions::new(Arc::clone(&self.store), tenant).settle(mentions, Timestamp::now()).await;
+        if let Err(error) = settled {
+            tracing::warn!(%error, "whether a kept result tells of an erased subject is not known; it expires");
+        }
     }
 
     /// A collection that the active model serves.

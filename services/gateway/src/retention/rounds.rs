@@ -3,16 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{Collection, JobId, KeyId, Principal, RequestId, TenantId, Timestamp};
+use domain::{Collection, JobId, TenantId, Timestamp};
 use store::{Enrolled, Lease};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{Sweep, sweep};
-use crate::{
-    context::{Call, Prefer},
-    problem::Result,
-    state::App,
-};
+use crate::{context::Call, problem::Result, state::App};
 
 /// How long the lease holds, and how often it is renewed or asked for.
 const LEASE: Duration = Duration::from_secs(30);
@@ -118,7 +114,7 @@ async fn round(app: &App) -> Result<()> {
 
 /// One collection: how many subjects are left.
 async fn one(app: &App, tenant: &TenantId, collection: &Collection) -> Result<u64> {
-    let call = call(app, tenant);
+    let call = Call { deadline: Some(app.config.times.max_deadline), ..Call::of_service(tenant, None)? };
     let how = Sweep { dry_run: false, at: Timestamp::now(), until: Instant::now() + PATIENCE };
     let swept = sweep(app, &call, &collection.id, how).await?;
     if swept.erased > 0 {
@@ -135,21 +131,6 @@ async fn tell(app: &App, tenant: &TenantId, subjects: u64) -> Result<()> {
         tracing::warn!(%tenant, subjects, level, "so many persons are enrolled that authorities may have to be told");
     }
     Ok(())
-}
-
-/// The service itself calls, for a tenant.
-fn call(app: &App, tenant: &TenantId) -> Call {
-    let key = KeyId::generate();
-    Call {
-        request_id: RequestId::generate(),
-        principal: Principal { key, tenant: tenant.clone(), scopes: std::iter::empty().collect() },
-        deadline: Some(app.config.times.max_deadline),
-        prefer: Prefer::default(),
-        traceparent: String::new(),
-        job: JobId::generate(),
-        repeatable: false,
-        place: None,
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{created, patch::merge, tagged};
 use crate::{
     context::Call,
-    erasure::confirmed,
+    erasure::{Of, confirmed},
     extract::{Ids, IfMatch, JsonBody, Page, PageQuery, Search},
     problem::Result,
     state::App,
@@ -255,7 +255,7 @@ async fn remove(
         app.collections.delete(tenant, &id, version).await?;
         Ok(StatusCode::NO_CONTENT)
     };
-    confirmed(&app, &call, &id, erased.await).await
+    confirmed(&app, &call, (&id, Of::Collection), erased.await).await
 }
 
 /// How much a collection holds

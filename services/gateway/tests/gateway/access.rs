@@ -21,7 +21,7 @@ fn operations(document: &Value) -> Vec<(Method, String, Option<String>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_operation_needs_a_credential_and_its_scope_but_the_public_four() {
+async fn every_operation_needs_a_credential_and_its_scope_but_the_public_five() {
     let app = App::start().await;
     let document: Value = serde_json::from_str(&gateway::openapi_json()).unwrap();
     let mut public = Vec::new();
@@ -39,7 +39,7 @@ async fn every_operation_needs_a_credential_and_its_scope_but_the_public_four() 
         let refused = answer(app.call_as(&key, method.clone(), &path)).await;
         refused.problem(403, "forbidden", &scope);
     }
-    assert_eq!(public, ["/docs", "/livez", "/openapi.json", "/readyz"]);
+    assert_eq!(public, ["/.well-known/jwks.json", "/docs", "/livez", "/openapi.json", "/readyz"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

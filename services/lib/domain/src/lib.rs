@@ -26,7 +26,9 @@ pub use consent::{Consent, ConsentDraft, ConsentPolicy, ConsentStatus, Guardian,
 pub use decision::{Candidate, Decision, decide};
 pub use error::{ErrorCode, FieldError, Problem};
 pub use face::{BoundingBox, Face, Landmarks, Pose, Quality, QualityComponents, QualityLevel};
-pub use ids::{CollectionId, ConsentId, FaceId, IdError, InvalidId, JobId, KeyId, RequestId, SubjectId, TenantId};
+pub use ids::{
+    CollectionId, ConsentId, ErasureId, FaceId, IdError, InvalidId, JobId, KeyId, RequestId, SubjectId, TenantId,
+};
 pub use job::{JobKind, JobRecord, JobState, Lane, Progress};
 pub use retention::{Due, DueReason, Kept, Retention, SEEN_EVERY};
 pub use role::Role;

@@ -1,6 +1,6 @@
 //! Who is found is decided by consent at the moment of the search: on a real store, on several workers, after a restart,
 //! with clocks that are set back; and by the index against a naive reference over random histories.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests, and figures")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod common;
 

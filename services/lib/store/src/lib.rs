@@ -17,9 +17,11 @@ pub use error::StoreError;
 pub use redb::{RedbOptions, RedbStore};
 pub use redis::{Appendfsync, EraseMode, RedisStore, RedisStoreOptions};
 pub use repo::{
-    ApiKeys, Attempt, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, DuePage, DueRemoved, EnrolSubject,
-    Enrolled, Enrolment, HeldConsent, Idempotency, IdempotencySlot, ItemResult, Jobs, Lease, Lookup, Outcome, Pepper,
-    Present, Removed, RepoError, Rotation, StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates,
-    Versioned, Wanted, Withdrawal,
+    ApiKeys, Attempt, Audit, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, DuePage, DueRemoved,
+    ERASED_AT_ONCE, EnrolSubject, Enrolled, Enrolment, Erased, ErasureLease, ErasureRecord, ErasureState, ErasureStep,
+    Erasures, Forgotten, HeldConsent, Idempotency, IdempotencySlot, ItemResult, Jobs, KnownHead, Lease, Lookup,
+    Mention, Mentions, NewItem, Note, Outcome, Pepper, Present, Reach, Removed, RepoError, Rotation, SigningKeys,
+    StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Versioned, Wanted, Whom, Withdrawal,
+    erased_result,
 };
 pub use sealed::{Rewrapped, SealedStore};

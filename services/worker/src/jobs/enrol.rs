@@ -18,15 +18,23 @@ use crate::{
     timings::Stage,
 };
 
+/// Which job an enrolment is of.
+pub(super) struct Asked<'a> {
+    /// Its id.
+    pub job: &'a str,
+    /// When it was accepted, where nobody waits for it: a subject that was erased since is not enrolled.
+    pub accepted_at: Option<Timestamp>,
+}
+
 pub(super) async fn run(
     desk: &Desk,
     tenant: &TenantId,
-    job: &str,
+    asked: Asked<'_>,
     request: EnrolRequest,
     context: &Context,
 ) -> Result<EnrolReply, Problem> {
     let collection = desk.collection(tenant, &request.collection_id).await?;
-    let job = JobId::new(job).map_err(|e| Problem::invalid("job_id", e.to_string()))?;
+    let job = JobId::new(asked.job).map_err(|e| Problem::invalid("job_id", e.to_string()))?;
     let missing = || Problem::invalid("subject", "a subject is needed");
     let subject: Subject = request.subject.clone().ok_or_else(missing)?.try_into().map_err(|_| missing())?;
     let subjects = desk.subjects(tenant, &collection.id);
@@ -70,6 +78,7 @@ pub(super) async fn run(
             outcome: Some(v1::reply::Outcome::Enrol(reply.clone())),
             ..v1::Reply::default()
         }),
+        accepted_at: asked.accepted_at,
         now,
     };
     let start = std::time::Instant::now();
@@ -112,6 +121,10 @@ fn refused(outcome: &Outcome, collection: &Collection, subject: &SubjectId) -> P
             Problem::new(ErrorCode::SubjectNotFound, format!("there is no subject {subject} in the collection"))
         }
         Outcome::CollectionGone => collection_gone(&collection.id),
+        // Kept with the job: says no more of the subject than that.
+        Outcome::Erased(at) => {
+            Problem::new(ErrorCode::Erased, format!("the subject was erased at {at}, after this was asked for"))
+        }
         Outcome::ConsentChanged => {
             Problem::new(ErrorCode::ConsentRequired, "the consent was withdrawn while the images were being read")
         }

@@ -127,6 +127,7 @@ impl Enrolled {
             required_consent: None,
             job_id: JobId::generate(),
             reply: Default::default(),
+            accepted_at: None,
             now,
         };
         match self.subjects.enrol(&enrolment).await.unwrap() {

@@ -33,6 +33,8 @@ pub struct Config {
     pub gallery: GallerySection,
     /// Job lanes.
     pub queue: QueueSection,
+    /// The audit trail.
+    pub audit: AuditSection,
     /// Models and artefacts.
     pub models: ModelsSection,
     /// What is kept how long.
@@ -67,6 +69,8 @@ pub struct GatewaySection {
     /// First admin key itself; written to the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_key: Option<Secret<String>>,
+    /// Connections at once.
+    pub max_connections: usize,
     /// Requests in work at once.
     pub max_in_flight: usize,
     /// Bytes of request bodies held at once.
@@ -313,6 +317,22 @@ pub struct QueueSection {
     pub lane_jobs: usize,
     /// Bytes of jobs that may wait on a lane.
     pub lane_bytes: usize,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditSection {
+    /// Days that events are kept; 0 for ever.
+    pub keep_days: u32,
+}
+
+impl AuditSection {
+    /// How long events are kept; for ever if none.
+    #[must_use]
+    pub fn kept(&self) -> Option<Duration> {
+        (self.keep_days > 0).then(|| Duration::from_secs(u64::from(self.keep_days) * 24 * 3600))
+    }
 }
 
 /// Engine of the queue.

@@ -14,8 +14,8 @@ use domain::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ATTEMPTS, BATCH, Consents, Pepper, RepoError, SubjectHandle, Versioned, all_keys, all_records, as_seen, consents,
-    encode, read, versioned,
+    ATTEMPTS, BATCH, Consents, Pepper, RepoError, SubjectHandle, Versioned, all_records, as_seen, consents, encode,
+    read, versioned,
 };
 use crate::{Commit, Precondition, Revision, Space, Store, StoreError};
 
@@ -202,26 +202,17 @@ impl Subjects {
             if if_version.is_some_and(|v| v != subject.version) {
                 return Err(RepoError::VersionMismatch);
             }
-            let (mut faces, mut consent_ids) = (Vec::new(), Vec::new());
+            let belongings = self.belongings(h).await?;
             let seen = Precondition::Unchanged(subject_key.clone(), subject.version);
-            let mut commit = Commit::new().when(seen).when(as_seen(&guard_key, guard));
-            for prefix in ["f", "v", "n", "d"] {
-                for key in all_keys(&*self.store, &self.space, &format!("{prefix}/{h}/")).await? {
-                    let name = key.rsplit('/').next().unwrap_or_default();
-                    match prefix {
-                        "f" => faces.extend(FaceId::new(name)),
-                        "n" => consent_ids.extend(ConsentId::new(name)),
-                        _ => {}
-                    }
-                    commit = commit.erase(key);
-                }
-            }
+            let commit = Commit::new().when(seen).when(as_seen(&guard_key, guard));
+            let commit = belongings.keys.iter().fold(commit, Commit::erase);
             let stone = encode(&tombstone, &Tombstone { erased_at: now })?;
-            commit = commit.erase(&subject_key).erase(&guard_key).erase(seen_key(h)).put(&tombstone, stone);
+            let commit = commit.erase(&subject_key).erase(&guard_key).erase(seen_key(h)).put(&tombstone, stone);
             match self.store.commit(&self.space, commit).await {
                 Ok(revision) => {
-                    consents::unindex(&*self.store, &self.tenant, &consent_ids).await?;
-                    return Ok(Removed { subject: subject.value, faces, consents: consent_ids, revision });
+                    consents::unindex(&*self.store, &self.tenant, &belongings.consents).await?;
+                    let faces = belongings.faces.iter().filter_map(|name| FaceId::new(name).ok()).collect();
+                    return Ok(Removed { subject: subject.value, faces, consents: belongings.consents, revision });
                 }
                 Err(StoreError::Precondition { .. }) => {}
                 Err(e) => return Err(e.into()),
@@ -261,6 +252,14 @@ impl Subjects {
     /// The store's.
     pub async fn count(&self) -> Result<Count, RepoError> {
         Ok(Count { subjects: self.count_keys("s/").await?, faces: self.count_keys("f/").await? })
+    }
+
+    /// How many consents the collection holds. Walks their keys.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn count_consents(&self) -> Result<usize, RepoError> {
+        Ok(self.count_keys("n/").await?)
     }
 
     async fn count_keys(&self, prefix: &str) -> Result<usize, StoreError> {
