@@ -78,31 +78,26 @@ fn wrong_tokens(world: &World) -> Vec<Wrong> {
     ]
 }
 
-/// Credentials by scope: those of acme that have all scopes but one, and those that have one alone.
-pub struct ByScope {
-    /// Every scope but this, as a key and as a token.
-    pub without: BTreeMap<&'static str, [String; 2]>,
-    /// The world's own scopes, for tokens.
-    all: Vec<&'static str>,
-}
+/// Credentials of acme that have every scope but one, as a key and as a token, by that one.
+pub struct ByScope(BTreeMap<&'static str, [String; 2]>);
 
 impl ByScope {
     /// Makes the keys.
     pub async fn of(world: &World) -> Self {
-        // No tenant's admin can pass on what reaches beyond the tenant.
+        // No tenant's admin can pass on what reaches beyond the tenant: of `tenants` all that there are lack it.
         let all: Vec<&str> = domain::Role::Admin.scopes().iter().map(|s| s.as_str()).collect();
         let mut without = BTreeMap::new();
-        for scope in &all {
-            let others: Vec<&str> = all.iter().copied().filter(|s| s != scope).collect();
+        for scope in all.iter().copied().chain([domain::Scope::Tenants.as_str()]) {
+            let others: Vec<&str> = all.iter().copied().filter(|s| *s != scope).collect();
             let (_, key) = key(&world.acme, json!({"name": format!("no {scope}"), "scopes": others})).await;
-            let token = world.signer.token(&world.claims("acme", &others.join(" ")));
-            without.insert(*scope, [key, token]);
+            let token = world.signer.token(&world.claims("acme", &format!("{} tenants", others.join(" "))));
+            without.insert(scope, [key, token]);
         }
-        Self { without, all }
+        Self(without)
     }
 
-    /// Whether a scope can be granted at all.
-    pub fn knows(&self, scope: &str) -> bool {
-        self.all.contains(&scope)
+    /// Those that lack this scope.
+    pub fn without(&self, scope: &str) -> &[String; 2] {
+        self.0.get(scope).unwrap_or_else(|| panic!("nobody can be given the scope {scope}"))
     }
 }

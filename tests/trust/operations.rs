@@ -13,9 +13,11 @@ pub enum Elsewhere {
     NotThere,
     /// It is about the caller's own tenant alone, or about nobody's data: it shows and changes nothing of another's.
     Own,
+    /// It is about all tenants: no tenant's admin may do it, 403.
+    Operator,
 }
 
-use Elsewhere::{NotThere, Own};
+use Elsewhere::{NotThere, Operator, Own};
 
 /// Makes a body.
 type Body = fn(&World) -> Value;
@@ -36,7 +38,8 @@ pub struct Operation {
 }
 
 /// Operations that need no credential.
-pub const PUBLIC: &[&str] = &["GET /docs", "GET /livez", "GET /openapi.json", "GET /readyz"];
+pub const PUBLIC: &[&str] =
+    &["GET /.well-known/jwks.json", "GET /docs", "GET /livez", "GET /openapi.json", "GET /readyz"];
 
 const fn op(method: &'static str, path: &'static str, elsewhere: Elsewhere) -> Operation {
     Operation { method, path, body: None, elsewhere, beside: &[] }
@@ -77,6 +80,11 @@ fn new_subject(_: &World) -> Value {
 /// Every operation with a credential. What destroys comes last: the order is that of the pass in which all succeed.
 pub const OPERATIONS: &[Operation] = &[
     op("GET", "/v1/system", Own),
+    // Before requests that name what another tenant has: those stand in the trail of whoever sent them.
+    op("GET", "/v1/audit-events", Own),
+    op("GET", "/v1/audit-events/head", Own),
+    op("GET", "/v1/audit-events/export", Own),
+    op("POST", "/v1/signing-keys", Operator),
     op("POST", "/v1/detect", Own).with(image),
     op("POST", "/v1/embeddings", Own).with(image),
     op("POST", "/v1/compare", Own).with(|w| json!({"source": w.photo, "targets": [w.photo]})),
@@ -119,6 +127,11 @@ pub const OPERATIONS: &[Operation] = &[
     op("GET", "/v1/api-keys/{key}", NotThere),
     op("POST", "/v1/api-keys/{key}/rotate", NotThere).with(|_| json!({})),
     op("DELETE", "/v1/api-keys/{key}", NotThere),
+    op("GET", "/v1/erasures", Own),
+    op("POST", "/v1/erasures", NotThere)
+        .with(|w| json!({"collection_id": w.id("collection"), "subject_ids": ["acme-nobody"]})),
+    op("GET", "/v1/erasures/{erasure}", NotThere),
+    op("GET", "/v1/erasures/{erasure}/receipt", NotThere),
     op("DELETE", "/v1/collections/{collection}/subjects/{subject}/faces/{face}", NotThere),
     op("POST", "/v1/consents/{consent}/withdraw", NotThere),
     op("DELETE", "/v1/collections/{collection}/subjects/{subject}", NotThere),

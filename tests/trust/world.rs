@@ -1,7 +1,12 @@
 //! The service that the tests here share, with identity providers whose keys lie in a file; and, for each test, two tenants
 //! of its own, one of which has one of everything.
 
-use std::{collections::BTreeMap, fs, sync::OnceLock, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -15,6 +20,9 @@ pub const AUDIENCE: &str = "visavis";
 pub const PERSON: &str = "zq1-person-in-a-token@example.org";
 /// How long a key lives that is to expire.
 const SHORT_LIFE: Duration = Duration::from_secs(2);
+
+/// Longest time for what takes a moment.
+const LONG: Duration = Duration::from_secs(60);
 
 /// The service, and the identity providers' key.
 struct Shared {
@@ -106,6 +114,7 @@ impl World {
             "/v1/consents?limit=100".to_owned(),
             "/v1/jobs?limit=100".to_owned(),
             "/v1/api-keys?limit=100".to_owned(),
+            "/v1/erasures?limit=100".to_owned(),
         ] {
             let mut seen = self.acme.get(&path).await.ok();
             if path.ends_with("/stats") {
@@ -151,7 +160,7 @@ async fn furnish(acme: &Client) -> BTreeMap<&'static str, String> {
     drop(acme.create_collection("acme-staff").await);
     let photo = Person::Astronaut.photo();
     let path = "/v1/collections/acme-staff/subjects";
-    let enrolled = acme.post(path, &enrolment("acme-anna", &[photo.clone()])).await.expect(201).json;
+    let enrolled = acme.post(path, &enrolment("acme-anna", std::slice::from_ref(&photo))).await.expect(201).json;
     let text = |v: &Value| v.as_str().expect("an id").to_owned();
     let detect = acme.request("POST", "/v1/detect").header("prefer", "respond-async");
     let job = acme.send(detect.json(&json!({"image": encoded(&photo)}))).await.expect(202).json;
@@ -159,6 +168,15 @@ async fn furnish(acme: &Client) -> BTreeMap<&'static str, String> {
     // Until it has ended nothing is certain to stay as it is.
     drop(acme.get(&format!("/v1/jobs/{job}/events")).await.ok());
     let spare = key(acme, json!({"name": "spare", "scopes": ["keys"]})).await.0;
+    let whom = json!({"collection_id": "acme-staff", "subject_ids": ["acme-nobody"]});
+    let erasure = acme.post("/v1/erasures", &whom).await.expect(202).json;
+    let erasure = text(&erasure["id"]);
+    let receipt = format!("/v1/erasures/{erasure}/receipt");
+    let began = Instant::now();
+    while acme.get(&receipt).await.status != 200 {
+        assert!(began.elapsed() < LONG, "no receipt of an erasure of nobody");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     BTreeMap::from([
         ("collection", "acme-staff".to_owned()),
         ("subject", "acme-anna".to_owned()),
@@ -166,5 +184,6 @@ async fn furnish(acme: &Client) -> BTreeMap<&'static str, String> {
         ("consent", text(&enrolled["consent_id"])),
         ("job", job),
         ("key", spare),
+        ("erasure", erasure),
     ])
 }

@@ -104,7 +104,8 @@ mod tests {
         let fetcher = Fetcher::new(Some(&path)).unwrap();
         for (url, why) in [
             ("http://localhost/keys", "only https"),
-            ("file:///etc/passwd", "only https"),
+            ("file:///etc/passwd", "not an address"),
+            ("ftp://localhost/keys", "only https"),
             ("/keys", "only https"),
             ("not an address", "not an address"),
         ] {

@@ -219,8 +219,9 @@ async fn keys(State(app): State<App>) -> Result<Json<Jwks>> {
 
 /// Put a new signing key into use
 ///
-/// The private half of the former one is erased; its public half stays in the key set.
-#[utoipa::path(post, path = "/v1/signing-keys", tag = "Erasures", security(("bearer" = ["keys"])),
+/// The private half of the former one is erased; its public half stays in the key set. All tenants share the key, so no
+/// tenant's admin may change it.
+#[utoipa::path(post, path = "/v1/signing-keys", tag = "Erasures", security(("bearer" = ["tenants"])),
     responses((status = 201, body = Jwk)))]
 async fn rotate(State(app): State<App>, call: Call) -> Result<Response> {
     let made = app.signing_keys().rotate().await?;

@@ -60,8 +60,8 @@ scopes! {
     Audit = "audit";
     /// Manage API keys and see the system's state.
     Keys = "keys";
-    /// Manage API keys of other tenants, and so make tenants. Beside `keys`; in no role, and never of a key that was
-    /// made for another tenant.
+    /// Manage API keys of other tenants (beside `keys`), and so make tenants; change what all tenants share. In no role,
+    /// and never of a key that was made for another tenant.
     Tenants = "tenants";
 }
 
