@@ -20,7 +20,8 @@ const PROMPT: Duration = Duration::from_secs(8);
 
 /// The library that sets a process's clock, where it is installed.
 fn library() -> Option<&'static Path> {
-    let places = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
+    let places =
+        ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
     let found = places.into_iter().map(Path::new).find(|p| p.exists());
     if found.is_none() {
         drop(writeln!(io::stderr(), "SKIPPED: no libfaketime here (apt-get install libfaketime)"));
@@ -65,7 +66,8 @@ async fn everything(client: &Client, photo: &bytes::Bytes, subject: &str) {
     drop(client.enrol("c", subject, std::slice::from_ref(photo)).await.expect(201));
     let found = client.identify("c", photo).await.ok();
     assert_eq!(found["results"][0]["decision"], "match", "{found}");
-    let request = client.request("POST", "/v1/detect").header("content-type", "image/png").header("prefer", "respond-async");
+    let request =
+        client.request("POST", "/v1/detect").header("content-type", "image/png").header("prefer", "respond-async");
     let job = client.send(request.body(photo.clone())).await.expect(202).header("location").to_owned();
     loop {
         let state = client.get(&job).await.ok();

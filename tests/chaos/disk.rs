@@ -11,7 +11,10 @@ use std::{
 };
 
 use serde_json::Value;
-use testkit::{Client, Cluster, ClusterOptions, Person, Picture, RedisOptions, Role, Service, ServiceOptions, SmallDisk, binary, cache_dir};
+use testkit::{
+    Client, Cluster, ClusterOptions, Person, Picture, RedisOptions, Role, Service, ServiceOptions, SmallDisk, binary,
+    cache_dir,
+};
 use tokio::task::block_in_place;
 
 use crate::load::ALONE;
@@ -159,8 +162,13 @@ async fn a_full_disk_of_the_shared_server_is_told_and_nothing_acknowledged_is_lo
             arguments: vec!["--dir".to_owned(), disk.path().display().to_string()],
             ..RedisOptions::default()
         };
-        let mut cluster =
-            Cluster::start(ClusterOptions { gateways: 1, workers: 1, nginx: false, redis, ..ClusterOptions::default() });
+        let mut cluster = Cluster::start(ClusterOptions {
+            gateways: 1,
+            workers: 1,
+            nginx: false,
+            redis,
+            ..ClusterOptions::default()
+        });
         let client = cluster.client();
         let photo = Picture::decode(&Person::Astronaut.photo()).resized(160, 160).png();
         drop(client.create_collection("c").await);

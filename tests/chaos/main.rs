@@ -8,10 +8,10 @@
     reason = "a test fails by panicking; figures show with --nocapture"
 )]
 
-#[path = "../events.rs"]
-mod events;
 mod clock;
 mod disk;
+#[path = "../events.rs"]
+mod events;
 mod fairness;
 mod gateway_killed;
 #[path = "../inside.rs"]

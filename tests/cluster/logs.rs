@@ -71,7 +71,18 @@ impl Secrets {
 
 /// The key that the journey is made with: its own, so that its secret has been through the service.
 async fn key(admin: &Client) -> String {
-    let scopes = ["detect", "compare", "embed", "subjects:read", "subjects:write", "identify", "verify", "consents", "erase", "jobs"];
+    let scopes = [
+        "detect",
+        "compare",
+        "embed",
+        "subjects:read",
+        "subjects:write",
+        "identify",
+        "verify",
+        "consents",
+        "erase",
+        "jobs",
+    ];
     let made = admin.post("/v1/api-keys", &json!({"name": "zzkey", "scopes": scopes})).await.expect(201).json;
     made["key"].as_str().expect("the key, shown once").to_owned()
 }
@@ -138,7 +149,8 @@ async fn mishaps(client: &Client, photo: &Bytes, vector: &[f64], key: &str) -> V
         client.get(&format!("/v1/zzquery?{}={key}", PERSONAL[9])).await,
         client.post_image("/v1/detect", half, Image::Form).await,
     ];
-    let form = reqwest::multipart::Form::new().part(PERSONAL[7], reqwest::multipart::Part::text(PERSONAL[3]).file_name(PERSONAL[8]));
+    let form = reqwest::multipart::Form::new()
+        .part(PERSONAL[7], reqwest::multipart::Part::text(PERSONAL[3]).file_name(PERSONAL[8]));
     answers.push(client.send(client.request("POST", "/v1/detect").multipart(form)).await);
     let broken = format!("{{\"id\": \"{}\", \"key\": \"{key}\", ", PERSONAL[0]);
     let request = client.request("POST", &subjects).header("content-type", "application/json").body(broken);
@@ -163,7 +175,11 @@ async fn logs_and_problems_tell_no_key_no_photo_no_vector_and_no_name() {
     let named = client.request("GET", "/v1/collections").header("x-request-id", "zzrequest-1");
     drop(client.send(named.header("idempotency-key", PERSONAL[0])).await);
     let answers = mishaps(&client, &photo, &vector, &key).await;
-    assert!(answers.iter().all(|a| a.status >= 400), "{:?}", answers.iter().map(|a| (a.status, a.text())).find(|a| a.0 < 400));
+    assert!(
+        answers.iter().all(|a| a.status >= 400),
+        "{:?}",
+        answers.iter().map(|a| (a.status, a.text())).find(|a| a.0 < 400)
+    );
     drop(client.delete(&format!("{COLLECTION}/subjects/{}", PERSONAL[0])).await.expect(204));
 
     let secrets = Secrets::of(&key, &photo, &vector);

@@ -9,8 +9,8 @@ use tokio::{sync::Mutex, task::JoinSet};
 
 use crate::{
     frames::{
-        CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, field, frame, get, kinds,
-        preface,
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, field, frame, get,
+        kinds, preface,
     },
     raw::{Raw, Rest, Wire},
 };
@@ -132,7 +132,9 @@ async fn a_message_of_two_lengths_is_never_taken_for_two_requests() {
 async fn garbage_is_answered_with_a_close() {
     let _alone = ALONE.lock().await;
     under(async {
-        for garbage in [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"\0\0\0\0\r\n\r\n", b"GET\r\n\r\n", b"G\xff /\xff HTTP/9.9\r\n\r\n"] {
+        for garbage in
+            [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"\0\0\0\0\r\n\r\n", b"GET\r\n\r\n", b"G\xff /\xff HTTP/9.9\r\n\r\n"]
+        {
             let rest = sent(garbage).await;
             assert!(rest.closed || !rest.statuses().is_empty(), "nothing happens after {garbage:?}");
             assert!(rest.statuses().iter().all(|s| (400..600).contains(s)));
@@ -236,7 +238,12 @@ async fn streams_beyond_the_limit_and_frames_out_of_place_are_refused() {
     })
     .await;
     let oversized = frame(DATA, 0, 1, &vec![0; 1 << 20]);
-    for odd in [frame(DATA, 0, 1, b"no stream"), oversized, frame(SETTINGS, 0, 3, &[]), frame(HEADERS, END_HEADERS, 2, &get("/"))] {
+    for odd in [
+        frame(DATA, 0, 1, b"no stream"),
+        oversized,
+        frame(SETTINGS, 0, 3, &[]),
+        frame(HEADERS, END_HEADERS, 2, &get("/")),
+    ] {
         let mut wire = http2().await;
         let closed = under(async {
             wire.send(&odd).await;

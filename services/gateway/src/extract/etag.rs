@@ -37,8 +37,7 @@ impl IfMatch {
     pub fn of(headers: &HeaderMap) -> Self {
         let values = headers.get_all(header::IF_MATCH).iter();
         // What is no text is a tag all the same: a condition that cannot be read must not read as none.
-        let text: Vec<&str> =
-            values.flat_map(|v| v.to_str().unwrap_or_default().split(',')).map(str::trim).collect();
+        let text: Vec<&str> = values.flat_map(|v| v.to_str().unwrap_or_default().split(',')).map(str::trim).collect();
         if text.is_empty() || text.contains(&"*") {
             return Self::Any;
         }

@@ -26,7 +26,8 @@ async fn made(path: &Path) {
     let store = RedbStore::open(path).unwrap();
     for space in spaces() {
         for chunk in 0..RECORDS / 40 {
-            let commit = (0..40).fold(Commit::new(), |c, i| c.put(format!("k/{:04}", chunk * 40 + i), "an earlier one"));
+            let commit =
+                (0..40).fold(Commit::new(), |c, i| c.put(format!("k/{:04}", chunk * 40 + i), "an earlier one"));
             store.commit(&space, commit.put(format!("gone/{chunk}"), value(chunk))).await.unwrap();
         }
         let all = (0..RECORDS).fold(Commit::new(), |c, n| c.put(format!("k/{n:04}"), value(n)));
@@ -116,7 +117,7 @@ async fn suffers(count: usize) -> Seen {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_is_told_and_never_read_as_something_else() {
-    let seen = suffers(24).await;
+    let seen = suffers(16).await;
     assert!(seen.refused > 3 && seen.records > 3, "the damage did nothing: {seen:?}");
 }
 

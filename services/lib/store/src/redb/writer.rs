@@ -37,10 +37,19 @@ const REOPEN_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub enum Request {
-    Commit { space: Space, commit: Commit, reply: oneshot::Sender<Result<Revision, StoreError>> },
-    Sweep { now: Timestamp, reply: oneshot::Sender<Result<usize, StoreError>> },
+    Commit {
+        space: Space,
+        commit: Commit,
+        reply: oneshot::Sender<Result<Revision, StoreError>>,
+    },
+    Sweep {
+        now: Timestamp,
+        reply: oneshot::Sender<Result<usize, StoreError>>,
+    },
     /// Go on after a failure, if that can be.
-    Revive { reply: oneshot::Sender<Result<(), StoreError>> },
+    Revive {
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
 }
 
 type Reply = oneshot::Sender<Result<Revision, StoreError>>;
