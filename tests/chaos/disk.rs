@@ -113,10 +113,10 @@ async fn a_start_on_a_disk_that_will_not_do_ends_with_the_reason() {
     let Some(disk) = SmallDisk::mount_or_skip(16) else { return };
     let data = disk.path().join("data");
     disk.read_only(true);
-    refused(&start(&[], &data, cache_dir()), 1, &["data directory", "Read-only file system"]);
+    refused(&start(&[], &data, &cache_dir()), 1, &["data directory", "Read-only file system"]);
     disk.read_only(false);
     disk.fill_but(0);
-    refused(&start(&[], &data, cache_dir()), 69, &["store", "No space left on device"]);
+    refused(&start(&[], &data, &cache_dir()), 69, &["store", "No space left on device"]);
     disk.empty();
     fs::remove_dir_all(&data).expect("what the attempt left");
     // A cache for models that takes none: nothing of a half-fetched model is left for the next start to trust.
@@ -143,7 +143,7 @@ async fn a_store_with_a_changed_page_is_told_at_the_start() {
     let at = memchr::memmem::find(&bytes, b"collections/c").expect("a record's key");
     bytes[at + 3] ^= 1;
     fs::write(&store, &bytes).expect("the store");
-    refused(&start(&["--offline"], &data, cache_dir()), 69, &["store.redb cannot be opened", "orrupt"]);
+    refused(&start(&["--offline"], &data, &cache_dir()), 69, &["store.redb cannot be opened", "orrupt"]);
     bytes[at + 3] ^= 1;
     fs::write(&store, &bytes).expect("the store");
     service.restart();
