@@ -84,7 +84,7 @@ async fn key(admin: &Client) -> String {
         "jobs",
     ];
     let made = admin.post("/v1/api-keys", &json!({"name": "zzkey", "scopes": scopes})).await.expect(201).json;
-    made["key"].as_str().expect("the key, shown once").to_owned()
+    made["secret"].as_str().expect("the key, shown once").to_owned()
 }
 
 fn whole_enrolment(photo: &Bytes) -> Value {
@@ -112,7 +112,7 @@ async fn journey(client: &Client, photo: &Bytes) -> Vec<f64> {
     let embedding = &made["items"][0]["faces"][0]["embedding"];
     let body = json!({"embedding": embedding, "purpose": "access_control", "filter": {PERSONAL[2]: PERSONAL[3]}});
     drop(client.post(&format!("{COLLECTION}/identify"), &body).await.expect(200));
-    let item = json!({"image": encoded(photo)});
+    let item = json!({"images": [encoded(photo)]});
     let bulk = json!({"kind": "bulk_identify", "collection_id": "zzplace", "items": [item]});
     drop(client.post("/v1/jobs", &bulk).await.expect(202));
     embedding["values"].as_array().expect("values").iter().filter_map(Value::as_f64).collect()
@@ -146,7 +146,7 @@ async fn mishaps(client: &Client, photo: &Bytes, vector: &[f64], key: &str) -> V
         client.with_key(&STANDARD.encode(key)).get(&subjects).await,
         client.get(&format!("{subjects}/zzsubject.jane.doe.4")).await,
         client.get(&format!("{subjects}?cursor={}", PERSONAL[9])).await,
-        client.get(&format!("/v1/zzquery?{}={key}", PERSONAL[9])).await,
+        client.get(&format!("/v1/NOWHERE?{}={key}", PERSONAL[9])).await,
         client.post_image("/v1/detect", half, Image::Form).await,
     ];
     let form = reqwest::multipart::Form::new()

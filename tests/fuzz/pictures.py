@@ -18,6 +18,11 @@ def picture(mode, size=(17, 13)):
     return made.convert(mode)
 
 
+def deep():
+    """A gradient of 16 bits."""
+    return Image.frombytes("I;16", (17, 13), bytes(n * 7 % 256 for n in range(17 * 13 * 2)))
+
+
 def exif(orientation):
     """A TIFF block with the orientation alone."""
     return b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + struct.pack("<HH", orientation, 0) + b"\0\0\0\0"
@@ -35,7 +40,7 @@ save("progressive.jpg", picture("RGB", (40, 24)), "JPEG", progressive=True, qual
 save("sampled.jpg", picture("RGB", (40, 24)), "JPEG", subsampling=2, restart_marker_blocks=1)
 save("turned.jpg", picture("RGB"), "JPEG", exif=exif(6))
 for mode in ["RGB", "RGBA", "L", "LA", "P", "1", "I;16"]:
-    made = picture("L").point(lambda v: v * 256, "I;16") if mode == "I;16" else picture(mode)
+    made = deep() if mode == "I;16" else picture(mode)
     save(f"{mode.replace(';', '')}.png", made, "PNG")
 save("turned.png", picture("RGB"), "PNG", exif=exif(8)[6:])
 save("see_through.png", picture("P"), "PNG", transparency=3)

@@ -169,14 +169,103 @@ fn refused(problem: &ApiProblem) {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{
+        fs,
+        path::Path,
+        time::{Duration, Instant},
+    };
+
+    fn corpus() -> Vec<Vec<u8>> {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus/extract");
+        let inputs: Vec<_> = fs::read_dir(corpus).unwrap().map(|e| fs::read(e.unwrap().path()).unwrap()).collect();
+        assert!(inputs.len() >= 14, "only {} inputs", inputs.len());
+        inputs
+    }
 
     /// What fuzzing has found, and one request of each kind, must be read or refused without harm.
     #[test]
     fn the_corpus_is_read_or_refused() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus/extract");
-        let inputs: Vec<_> = fs::read_dir(corpus).unwrap().map(|e| fs::read(e.unwrap().path()).unwrap()).collect();
-        assert!(inputs.len() >= 14, "only {} inputs", inputs.len());
-        inputs.iter().for_each(|input| super::read(input));
+        corpus().iter().for_each(|input| super::read(input));
+    }
+
+    /// Numbers that are the same at every run (xorshift).
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, n: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            usize::try_from(self.0 >> 11).unwrap() % n.max(1)
+        }
+    }
+
+    /// Pieces that the readers know.
+    const WORDS: [&[u8]; 16] = [
+        b"--b",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"--b--\r\n",
+        b"name=\"image\"",
+        b"filename*=utf-8''",
+        b"{\"b64\":\"",
+        b"null",
+        b"1e999",
+        b"\\u0000",
+        b"[[[[[[[[",
+        b"%ff",
+        b"&&=",
+        b"wait=",
+        b"\"7\"",
+        b"vv_a_0123456789abcdef",
+    ];
+
+    fn changed(inputs: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
+        let mut input = inputs[dice.below(inputs.len())].clone();
+        for _ in 0..=dice.below(6) {
+            let at = dice.below(input.len());
+            match dice.below(6) {
+                0 if !input.is_empty() => input[at] ^= 1 << dice.below(8),
+                1 if !input.is_empty() => drop(input.drain(at..(at + dice.below(16)).min(input.len()))),
+                2 => input.insert(at, u8::try_from(dice.below(256)).unwrap()),
+                3 => drop(input.splice(at..at, WORDS[dice.below(WORDS.len())].iter().copied())),
+                4 => {
+                    let other = &inputs[dice.below(inputs.len())];
+                    input.truncate(at);
+                    input.extend(&other[dice.below(other.len())..]);
+                }
+                _ => {
+                    let piece = input[at..(at + dice.below(64)).min(input.len())].to_vec();
+                    drop(input.splice(at..at, piece));
+                }
+            }
+            input.truncate(8_192);
+        }
+        input
+    }
+
+    fn run(lasting: Duration, most: usize) -> usize {
+        let (inputs, mut dice, began) = (corpus(), Dice(0x5EED), Instant::now());
+        for n in 0..most {
+            if began.elapsed() > lasting {
+                return n;
+            }
+            let input = changed(&inputs, &mut dice);
+            let read = std::panic::catch_unwind(|| super::read(&input));
+            assert!(read.is_ok(), "put this into tests/fuzz/corpus/extract: {}", hex::encode(&input));
+        }
+        most
+    }
+
+    #[test]
+    fn changed_requests_are_read_or_refused() {
+        assert_eq!(run(Duration::MAX, 2_000), 2_000);
+    }
+
+    /// Without a fuzzer at hand: `cargo test -p visavis-gateway --lib -- --ignored --nocapture ten_minutes`
+    #[test]
+    #[ignore = "ten minutes"]
+    fn ten_minutes_of_changed_requests_are_read_or_refused() {
+        println!("{} requests", run(Duration::from_secs(600), usize::MAX));
     }
 }

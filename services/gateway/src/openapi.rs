@@ -1,6 +1,8 @@
 //! The OpenAPI document, generated from the routes, and what the edge reads out of it: which scope an operation
 //! needs and whether it takes images. What is documented is what is enforced.
 
+mod schemas;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use axum::{Router, http::Method};
@@ -112,6 +114,7 @@ fn takes_images(operation: &Value) -> bool {
 fn complete(document: &mut Value) {
     document["components"]["securitySchemes"] =
         json!({"bearer": {"type": "http", "scheme": "bearer", "description": credentials()}});
+    schemas::settle(document);
     let Some(paths) = document["paths"].as_object_mut() else { return };
     for item in paths.values_mut() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
@@ -164,10 +167,12 @@ fn problems(method: &str, operation: &mut Value) -> BTreeSet<&'static str> {
 }
 
 fn describe_headers(method: &str, operation: &mut Value) {
-    let header = |name: &str, description: &str| json!({"name": name, "in": "header", "required": false, "description": description, "schema": {"type": "string"}});
+    let shaped = |schema: &Value, name: &str, description: &str| json!({"name": name, "in": "header", "required": false, "description": description, "schema": schema});
+    let header = |name: &str, description: &str| shaped(&json!({"type": "string"}), name, description);
     let mut more = vec![header("x-request-id", "Name of the request in answers and logs; made if absent")];
     if method != "get" && operation.get("security").is_some() {
-        more.push(header(
+        more.push(shaped(
+            &json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"}),
             "idempotency-key",
             "The request is carried out once; repetitions get the same answer for 24 h. One that comes while the first \
              is under way waits for its answer, at any gateway; `deadline_exceeded` then says to repeat it again",
@@ -175,7 +180,11 @@ fn describe_headers(method: &str, operation: &mut Value) {
     }
     // Where 202 is the only answer there is nothing to wait for.
     if takes_images(operation) && operation["responses"].get("202").is_none() {
-        more.push(header("x-deadline-ms", "Most milliseconds to the answer, counted from the end of the body"));
+        more.push(shaped(
+            &json!({"type": "integer", "minimum": 1}),
+            "x-deadline-ms",
+            "Most milliseconds to the answer, counted from the end of the body",
+        ));
         more.push(header("prefer", "`respond-async`: answer 202 at once; `wait=N`: answer 202 after N seconds"));
         operation["responses"]["202"] = json!({
             "description": "Accepted: `prefer` asked not to wait. `location` names the job",

@@ -5,7 +5,10 @@ use std::{env, fs, path::Path};
 
 use onnx::{
     graph,
-    proto::{GraphProto, ModelProto, OperatorSetIdProto, TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto},
+    proto::{
+        GraphProto, ModelProto, OperatorSetIdProto, TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto,
+        type_proto,
+    },
     tensor,
 };
 use wire::v1::{self, envelope::Request, reply::Outcome};
@@ -30,7 +33,8 @@ fn keep(folder: &Path, target: &str, inputs: Vec<Vec<u8>>) {
 
 fn envelopes() -> Vec<Vec<u8>> {
     let image = || v1::Image { data: vec![1, 2, 3].into() };
-    let subject = || v1::Subject { id: "anna".into(), metadata: [("a".into(), "b".into())].into(), ..Default::default() };
+    let subject =
+        || v1::Subject { id: "anna".into(), metadata: [("a".into(), "b".into())].into(), ..Default::default() };
     let consent = v1::Consent {
         id: "c1".into(),
         collection_id: "staff".into(),
@@ -43,30 +47,74 @@ fn envelopes() -> Vec<Vec<u8>> {
     let threshold = Some(v1::ThresholdSpec { target: Some(v1::threshold_spec::Target::TargetFpir(0.01)) });
     let embedding = v1::Embedding { contract: "0".repeat(32), values: vec![0.6, 0.8] };
     let images = vec![image()];
-    let enrol = v1::EnrolRequest { collection_id: "staff".into(), subject: Some(subject()), consent: Some(consent), images: images.clone(), ..Default::default() };
-    let identify = v1::IdentifyRequest { collection_id: "staff".into(), embeddings: vec![embedding.clone()], threshold, subject_ids: vec!["anna".into()], ..Default::default() };
+    let enrol = v1::EnrolRequest {
+        collection_id: "staff".into(),
+        subject: Some(subject()),
+        consent: Some(consent),
+        images: images.clone(),
+        ..Default::default()
+    };
+    let identify = v1::IdentifyRequest {
+        collection_id: "staff".into(),
+        embeddings: vec![embedding.clone()],
+        threshold,
+        subject_ids: vec!["anna".into()],
+        ..Default::default()
+    };
     let requests = [
         Request::Detect(v1::DetectRequest { images: images.clone(), max_faces: 3 }),
-        Request::Compare(v1::CompareRequest { source: Some(image()), targets: images, threshold, ..Default::default() }),
+        Request::Compare(v1::CompareRequest {
+            source: Some(image()),
+            targets: images,
+            threshold,
+            ..Default::default()
+        }),
         Request::Verify(v1::VerifyRequest { embedding: Some(embedding), ..Default::default() }),
         Request::Bulk(v1::BulkRequest { kind: "bulk_enrol".into(), strand: 1, strands: 4, items: 9 }),
         Request::Enrol(enrol),
         Request::Identify(identify),
     ];
-    let envelope = |request| v1::Envelope { job_id: "j1".into(), tenant: "default".into(), deadline_ms: 5, request: Some(request), ..Default::default() };
+    let envelope = |request| v1::Envelope {
+        job_id: "j1".into(),
+        tenant: "default".into(),
+        deadline_ms: 5,
+        request: Some(request),
+        ..Default::default()
+    };
     let mut all: Vec<Vec<u8>> = requests.map(|r| wire::encode_envelope(&envelope(r)).to_vec()).into();
     let bounds = v1::BoundingBox { x: 1.0, y: 2.0, width: 3.0, height: 4.0 };
-    let face = || v1::Face { r#box: Some(bounds), landmarks: vec![1.5; 10], quality: Some(v1::Quality::default()), ..Default::default() };
-    let result = v1::identify_reply::Result { face: Some(face()), candidates: vec![v1::Candidate { subject_id: "anna".into(), face_id: "f1".into(), ..Default::default() }], ..Default::default() };
-    let enrolled = v1::EnrolledFace { id: "f1".into(), subject_id: "anna".into(), face: Some(face()), contract: "0".repeat(32), created_ms: 1 };
+    let face = || v1::Face {
+        r#box: Some(bounds),
+        landmarks: vec![1.5; 10],
+        quality: Some(v1::Quality::default()),
+        ..Default::default()
+    };
+    let result = v1::identify_reply::Result {
+        face: Some(face()),
+        candidates: vec![v1::Candidate { subject_id: "anna".into(), face_id: "f1".into(), ..Default::default() }],
+        ..Default::default()
+    };
+    let enrolled = v1::EnrolledFace {
+        id: "f1".into(),
+        subject_id: "anna".into(),
+        face: Some(face()),
+        contract: "0".repeat(32),
+        created_ms: 1,
+    };
     let outcomes = [
         Outcome::Problem(v1::Problem { code: "no_face".into(), ..Default::default() }),
-        Outcome::Detect(v1::DetectReply { items: vec![v1::detect_reply::Item { faces: vec![face()], ..Default::default() }] }),
+        Outcome::Detect(v1::DetectReply {
+            items: vec![v1::detect_reply::Item { faces: vec![face()], ..Default::default() }],
+        }),
         Outcome::Identify(v1::IdentifyReply { results: vec![result], ..Default::default() }),
         Outcome::Enrol(v1::EnrolReply { subject: Some(subject()), faces: vec![enrolled], ..Default::default() }),
     ];
-    all.extend(outcomes.map(|o| wire::encode_reply(&v1::Reply { job_id: "j1".into(), outcome: Some(o), ..Default::default() }).to_vec()));
-    all.push(wire::encode_presence(&v1::WorkerPresence { name: "w1".into(), ready: true, ..Default::default() }).to_vec());
+    all.extend(outcomes.map(|o| {
+        wire::encode_reply(&v1::Reply { job_id: "j1".into(), outcome: Some(o), ..Default::default() }).to_vec()
+    }));
+    all.push(
+        wire::encode_presence(&v1::WorkerPresence { name: "w1".into(), ready: true, ..Default::default() }).to_vec(),
+    );
     all.push([&[7; 16][..], &[0, 0x38, 0, 0xb8]].concat());
     all
 }
@@ -106,7 +154,10 @@ fn small_model() -> ModelProto {
     let tensor_type = type_proto::Tensor { elem_type: Some(1), shape: Some(shape) };
     let value = |name: &str| ValueInfoProto {
         name: Some(name.into()),
-        r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor_type.clone())), ..Default::default() }),
+        r#type: Some(TypeProto {
+            value: Some(type_proto::Value::TensorType(tensor_type.clone())),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let ones = [1.0; 1];
@@ -119,7 +170,13 @@ fn small_model() -> ModelProto {
         graph::node("PRelu", &["b", "slope"], "c"),
         graph::node("Reshape", &["c", "to"], "y"),
     ];
-    let graph = GraphProto { node: nodes, initializer, input: vec![value("x")], output: vec![value("y")], ..Default::default() };
+    let graph = GraphProto {
+        node: nodes,
+        initializer,
+        input: vec![value("x")],
+        output: vec![value("y")],
+        ..Default::default()
+    };
     let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(13) };
     ModelProto { ir_version: Some(8), graph: Some(graph), opset_import: vec![opset], ..Default::default() }
 }
@@ -133,8 +190,14 @@ fn requests() -> Vec<Vec<u8>> {
     let bodies = [
         (0, form),
         (1, job),
-        (2, r#"{"image":{"b64":"AQID"},"images":[{"b64":"AQ=="}],"purpose":"door","threshold":{"score":0.4},"limit":3}"#),
-        (2, r#"{"id":"anna","metadata":{"a":"b"},"consent":{"purposes":["door"],"method":"web_form"},"subject_ids":["b"]}"#),
+        (
+            2,
+            r#"{"image":{"b64":"AQID"},"images":[{"b64":"AQ=="}],"purpose":"door","threshold":{"score":0.4},"limit":3}"#,
+        ),
+        (
+            2,
+            r#"{"id":"anna","metadata":{"a":"b"},"consent":{"purposes":["door"],"method":"web_form"},"subject_ids":["b"]}"#,
+        ),
         (3, r#"{"a":{"b64":"AQID"},"b":"c.jpg"}"#),
         (4, "limit=3&purpose=door&threshold=%7B%22score%22%3A0.4%7D\nbytes"),
         (5, "x-deadline-ms: 250\nprefer: respond-async, wait=2\nx-request-id: abc-1\nif-match: \"7\", \"8\""),

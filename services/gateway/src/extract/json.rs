@@ -113,11 +113,13 @@ pub(crate) fn tellable(message: &str) -> String {
         rest = rest[at..].rfind("\", expected ").map_or("", |end| &rest[at + end + 1..]);
     }
     told.push_str(rest);
-    let words = told.split('`').enumerate().map(|(i, word)| match i % 2 {
-        1 if word.chars().count() > WORD => "…",
+    // A fraction in the wrong place may be a value of a template.
+    let words: Vec<&str> = told.split('`').collect();
+    let shown = words.iter().enumerate().map(|(i, word)| match i % 2 {
+        1 if word.chars().count() > WORD || words[i - 1].ends_with("floating point ") => "…",
         _ => word,
     });
-    let told = words.collect::<Vec<_>>().join("`");
+    let told = shown.collect::<Vec<_>>().join("`");
     told.chars().take(1_000).collect()
 }
 
@@ -159,6 +161,10 @@ mod tests {
         let unknown = detail(&format!(r#"{{"{secret}":1}}"#));
         assert!(unknown.starts_with("unknown field `…`, expected"), "{unknown}");
         assert!(detail(r#"{"score":1,"scor":2}"#).contains("`scor`"));
+        assert_eq!(
+            tellable("invalid type: floating point `0.0210`, expected u32"),
+            "invalid type: floating point `…`, expected u32"
+        );
         assert!(tellable(&"x`".repeat(5_000)).len() <= 1_000);
     }
 

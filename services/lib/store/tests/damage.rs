@@ -117,7 +117,7 @@ async fn suffers(count: usize) -> Seen {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_is_told_and_never_read_as_something_else() {
-    let seen = suffers(24).await;
+    let seen = suffers(16).await;
     assert!(seen.refused > 3 && seen.records > 3, "the damage did nothing: {seen:?}");
 }
 

@@ -10,7 +10,7 @@ use visavis_store as store;
 const MIB: usize = 1 << 20;
 
 fn value(n: usize) -> Vec<u8> {
-    format!("{n};").repeat(20_000)[..60_000].into()
+    format!("{n};").repeat(30_000)[..60_000].into()
 }
 
 /// Writes until the disk takes no more; how many were acknowledged.
@@ -46,6 +46,8 @@ async fn a_commit_is_refused_before_the_disk_is_full_and_erasing_still_works() {
     let (path, store) = store_on(&disk, 8 << 20);
     let acknowledged = fill(&store, 0).await;
     assert!(acknowledged > 20, "only {acknowledged} fit");
+    // Somebody else takes a part of the reserve.
+    disk.fill_but(5_000);
     let told = store.check().await.unwrap_err().to_string();
     assert!(told.contains("takes no more") && told.contains("bytes are free"), "{told}");
     holds(&store, acknowledged).await;
