@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """DeepFace behind the same interface as server.py, with the same weights: YuNet and SFace.
 
-    pip install deepface tf-keras
+    pip install deepface tf-keras flask flask-cors
     deepface_server.py MODELS PORT [WORKERS]
 
 DeepFace keeps its models in one place per process and they are not safe to share between threads, so every worker is a

@@ -2,7 +2,7 @@
 """The table of loadtests/README.md, measured anew: some six minutes on a quiet machine with two cores.
 
     python3 -m venv peers
-    peers/bin/pip install opencv-python-headless==5.0.0.93 onnxruntime aiohttp numpy faiss-cpu deepface tf-keras
+    peers/bin/pip install opencv-python-headless==5.0.0.93 onnxruntime aiohttp numpy faiss-cpu deepface tf-keras flask flask-cors
     cargo build --release
     peers/bin/python loadtests/peers/table.py --visavis target/release/visavis --lfw LFW --large PHOTOS
 
