@@ -200,7 +200,8 @@ mod tests {
                 ];
                 for (start, length, most, at) in sides {
                     let from = (-start) as u32;
-                    prop_assert!(start <= 0 && from % 32 == 0 && length % 32 == 0 && length > 0 && from + length <= most);
+                    prop_assert!(start <= 0 && length > 0 && from + length <= most);
+                    prop_assert!([from, length].iter().all(|at| at.is_multiple_of(32)));
                     let (before, after) = (at * view.scale, (at + found.bounding_box.width) * view.scale);
                     prop_assert!(from == 0 || before - from as f32 >= 47.9, "{before} in {from}+{length}");
                     prop_assert!(from + length == most || (from + length) as f32 - after >= 47.9, "{after} in {from}+{length}");
