@@ -133,8 +133,9 @@ class Server:
 
     def best(self, body):
         template = self.template(body)
-        if template is None:
-            return None
+        return None if template is None else self.nearest(template)
+
+    def nearest(self, template):
         scores = self.rows[: len(self.ids)] @ template
         best = int(np.argmax(scores))
         return {"id": self.ids[best], "score": float(scores[best])}
@@ -155,15 +156,18 @@ class Server:
         return web.json_response(await self.answer(self.best, request))
 
 
-def main():
-    kind, models, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    workers = int(sys.argv[4]) if len(sys.argv) > 4 else len(os.sched_getaffinity(0))
-    cv2.setNumThreads(1)
-    server = Server({"opencv": OpenCv, "onnx": Onnx}[kind], models, workers)
+def serve(server, port):
     app = web.Application(client_max_size=32 << 20)
     app.router.add_post("/enrol", server.enrol)
     app.router.add_post("/identify", server.identify)
     web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None)
+
+
+def main():
+    kind, models, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    workers = int(sys.argv[4]) if len(sys.argv) > 4 else len(os.sched_getaffinity(0))
+    cv2.setNumThreads(1)
+    serve(Server({"opencv": OpenCv, "onnx": Onnx}[kind], models, workers), port)
 
 
 if __name__ == "__main__":

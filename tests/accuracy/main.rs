@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod batches;
+mod close;
 mod counts;
 mod edge;
 #[path = "../models.rs"]

@@ -38,6 +38,7 @@ use roles::Roles;
 
 /// Every request takes and gives back megabytes of tensors. The system's allocator returns them to the kernel each
 /// time, which then has to clear the pages anew.
+#[cfg(not(feature = "system-allocator"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

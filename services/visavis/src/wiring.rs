@@ -141,6 +141,7 @@ pub fn worker(config: &Config) -> WorkerConfig {
         cpu_threads: w.cpu_threads,
         detector_canvas: w.detector_canvas,
         detector_canvas_least: w.detector_canvas_least,
+        detector_scouts: w.detector_scouts,
         detect_tiles: w.detect_tiles,
         detect_batch: w.detect_batch,
         embed_batch: w.embed_batch,

@@ -8,6 +8,15 @@ use crate::stages::align::AlignedFace;
 /// A second face with at least this share of the chosen one's box area makes the choice doubtful.
 const RIVAL_SHARE: f32 = 0.5;
 
+/// Faces that the choice needs to see, as a pipeline's `max_faces`: the first alone, or all (0).
+#[must_use]
+pub const fn faces_needed(selection: FaceSelection) -> usize {
+    match selection {
+        FaceSelection::Largest => 1,
+        FaceSelection::Only | FaceSelection::Dominant => 0,
+    }
+}
+
 /// The one face meant.
 ///
 /// # Errors

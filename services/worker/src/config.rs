@@ -29,6 +29,9 @@ pub struct WorkerConfig {
     pub detector_canvas: u32,
     /// Shortest longer side of that canvas on processors, a multiple of 32: smaller pictures are enlarged to it.
     pub detector_canvas_least: u32,
+    /// Whether on processors a single face is looked for on a small canvas first, where the detector is known to
+    /// give the same landmarks then.
+    pub detector_scouts: bool,
     /// Most tiles in which a large picture is looked at where nothing was found in it; 0 for none.
     pub detect_tiles: usize,
     /// Largest batch of the detector; on a CPU a batch costs more per picture than singles.
@@ -67,6 +70,7 @@ impl Default for WorkerConfig {
             cpu_threads: 0,
             detector_canvas: 640,
             detector_canvas_least: 640,
+            detector_scouts: true,
             detect_tiles: 32,
             detect_batch: 1,
             embed_batch: 8,

@@ -199,7 +199,9 @@ fn reads(manifest: &Manifest, config: &WorkerConfig) -> Result<Reads, WorkerErro
         Provider::Cpu => Canvas::Fitting { least: config.detector_canvas_least, most: side },
         Provider::Cuda | Provider::Fake => Canvas::Square(side),
     };
-    let views = Views { canvas, tiles: config.detect_tiles };
+    // What lies around a face in the part that is looked at was measured for this head alone.
+    let scouts = config.detector_scouts && head == DetectorHead::Yunet;
+    let views = Views { canvas, tiles: config.detect_tiles, scouts };
     Ok(Reads { normalisation: normalisation(&manifest.input), head, params, views })
 }
 

@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use domain::{ContractId, Face, Problem, Template};
-use vision::{Alignment, Detection, Rgb8};
+use vision::{Alignment, Rgb8};
 
 use crate::{
     cpu::CpuPool,
     stages::{
         align::{self, AlignedFace},
         decode::{Decoder, Picture},
-        detect::Detector,
+        detect::{Detector, Seen},
         embed::Embedder,
         in_time,
     },
@@ -38,6 +38,8 @@ pub struct Found {
     pub height: u32,
     /// Ready to be embedded.
     pub faces: Vec<AlignedFace>,
+    /// Canvases on which the detector looked, (width, height), where it runs on processors.
+    pub canvases: Vec<(u32, u32)>,
 }
 
 /// A face with its template.
@@ -58,6 +60,8 @@ pub struct Analysis {
     pub height: u32,
     /// The most prominent first.
     pub faces: Vec<AnalysedFace>,
+    /// As [`Found::canvases`].
+    pub canvases: Vec<(u32, u32)>,
 }
 
 /// What one job's calls have in common.
@@ -82,13 +86,13 @@ impl Pipeline {
         self.detector.is_on_cores().then(|| self.cpu.size())
     }
 
-    /// Runs the models as a picture of this (width, height) with one face would, and does nothing else, on this
-    /// thread: the bound of everything around them. For processors.
+    /// Runs the models as a picture with one face would that the detector sees on these canvases, and does nothing
+    /// else, on this thread: the bound of everything around them. For processors.
     ///
     /// # Errors
     /// `inference_failed`.
-    pub fn models_alone(&self, size: (u32, u32)) -> Result<(), Problem> {
-        self.detector.alone(size)?;
+    pub fn models_alone(&self, canvases: &[(u32, u32)]) -> Result<(), Problem> {
+        canvases.iter().try_for_each(|canvas| self.detector.alone(*canvas))?;
         self.embedder.alone(self.alignment.side())
     }
 
@@ -104,8 +108,9 @@ impl Pipeline {
             let all = move || {
                 let picture = timings.time(Stage::Decode, || admitted.decode())?;
                 in_time(deadline)?;
-                let found = timings.time(Stage::Detect, || stages.detector.find(&picture.pixels, deadline))?;
-                Ok(stages.aligned(&picture, found, max_faces, &timings))
+                let seen =
+                    timings.time(Stage::Detect, || stages.detector.find(&picture.pixels, max_faces, deadline))?;
+                Ok(stages.aligned(&picture, seen, &timings))
             };
             return self.cpu.run(all).await?;
         }
@@ -114,17 +119,14 @@ impl Pipeline {
             self.cpu.run(move || timings.time(Stage::Decode, || admitted.decode())).await??
         };
         let start = Instant::now();
-        let (picture, found) = self.detector.detect(decoded, deadline).await?;
+        let (picture, seen) = self.detector.detect(decoded, max_faces, deadline).await?;
         timings.since(Stage::Detect, start);
-        self.cpu.go_on(move || stages.aligned(&picture, found, max_faces, &timings)).await
+        self.cpu.go_on(move || stages.aligned(&picture, seen, &timings)).await
     }
 
-    fn aligned(&self, picture: &Picture, mut found: Vec<Detection>, max_faces: usize, timings: &Timings) -> Found {
-        if max_faces > 0 {
-            found.truncate(max_faces);
-        }
-        let faces = timings.time(Stage::Align, || align::align(&picture.pixels, &found, self.alignment));
-        Found { width: picture.pixels.width(), height: picture.pixels.height(), faces }
+    fn aligned(&self, picture: &Picture, seen: Seen, timings: &Timings) -> Found {
+        let faces = timings.time(Stage::Align, || align::align(&picture.pixels, &seen.faces, self.alignment));
+        Found { width: picture.pixels.width(), height: picture.pixels.height(), faces, canvases: seen.canvases }
     }
 
     /// A template for each crop, in order.
@@ -158,7 +160,8 @@ impl Pipeline {
         let crops: Vec<&Rgb8> = found.faces.iter().map(|f| &f.crop).collect();
         let templates = self.embed(&crops, context).await?;
         let faces = found.faces.into_iter().zip(templates).map(|(f, template)| AnalysedFace { face: f.face, template });
-        Ok(Analysis { width: found.width, height: found.height, faces: faces.collect() })
+        let faces = faces.collect();
+        Ok(Analysis { width: found.width, height: found.height, faces, canvases: found.canvases })
     }
 }
 

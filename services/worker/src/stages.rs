@@ -70,6 +70,11 @@ pub(crate) fn takes_batches() -> Problem {
     Problem::new(ErrorCode::Internal, "this model takes batches of its own accord")
 }
 
+/// What the caller's own thread has to do.
+pub(crate) fn computes_itself() -> Problem {
+    Problem::new(ErrorCode::Internal, "this model runs on its caller's thread")
+}
+
 /// `deadline_exceeded` once the deadline has passed; asked between stages, so that no stage starts in vain.
 pub(crate) fn in_time(deadline: Instant) -> Result<(), Problem> {
     if Instant::now() < deadline {

@@ -31,7 +31,8 @@ impl Region {
     }
 }
 
-/// Where a region of a picture lies on a canvas: its aspect kept, enlarged or reduced; black elsewhere.
+/// Where a region of a picture lies on a canvas: its aspect kept, enlarged or reduced; black elsewhere. It may reach past
+/// the canvas, which then shows a part of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Letterbox {
     /// Canvas columns.
@@ -40,13 +41,13 @@ pub struct Letterbox {
     pub canvas_height: u32,
     /// What of the picture is shown.
     pub region: Region,
-    /// First column of the canvas that the region takes.
-    pub left: u32,
-    /// First row of the canvas that the region takes.
-    pub top: u32,
-    /// Columns of the canvas that the region takes.
+    /// Column of the canvas at which the region begins; before the first where the canvas shows a part.
+    pub left: i32,
+    /// Row of the canvas at which the region begins.
+    pub top: i32,
+    /// Columns that the region takes, those that are not shown too.
     pub width: u32,
-    /// Rows of the canvas that the region takes.
+    /// Rows that the region takes, those that are not shown too.
     pub height: u32,
     /// Canvas pixels per picture pixel.
     pub scale: f32,
@@ -83,7 +84,20 @@ impl Letterbox {
     /// The same with the region in the middle of the canvas.
     #[must_use]
     pub(crate) fn centred(self) -> Self {
-        Self { left: (self.canvas_width - self.width) / 2, top: (self.canvas_height - self.height) / 2, ..self }
+        let middle = |canvas: u32, length: u32| ((canvas - length) / 2) as i32;
+        Self { left: middle(self.canvas_width, self.width), top: middle(self.canvas_height, self.height), ..self }
+    }
+
+    /// A part of the canvas as a canvas of its own: pixel for pixel what the whole one holds there.
+    #[must_use]
+    pub(crate) fn part(self, part: Region) -> Self {
+        Self {
+            canvas_width: part.width,
+            canvas_height: part.height,
+            left: self.left - part.x as i32,
+            top: self.top - part.y as i32,
+            ..self
+        }
     }
 
     /// A detection in canvas pixels, in pixels of the picture.
@@ -91,7 +105,7 @@ impl Letterbox {
     pub fn to_image(&self, on_canvas: &Detection) -> Detection {
         let mut found = *on_canvas;
         let (b, s) = (&mut found.bounding_box, self.scale);
-        let place = |value: f32, offset: u32, start: u32| (value - offset as f32) / s + start as f32;
+        let place = |value: f32, offset: i32, start: u32| (value - offset as f32) / s + start as f32;
         b.x = place(b.x, self.left, self.region.x);
         b.y = place(b.y, self.top, self.region.y);
         b.width /= s;
@@ -102,22 +116,34 @@ impl Letterbox {
         found
     }
 
-    fn check(&self, image: &Rgb8) -> Result<(), TensorError> {
-        let on_canvas = self.left + self.width <= self.canvas_width && self.top + self.height <= self.canvas_height;
-        if on_canvas && self.region.lies_in(image) { Ok(()) } else { Err(TensorError::Letterbox) }
+    /// What of the resized region is on the canvas, and its first column and row there.
+    pub(crate) fn shown(&self) -> Option<(Region, usize, usize)> {
+        let axis = |start: i32, length: u32, canvas: u32| {
+            let (start, end) = (i64::from(start), i64::from(start) + i64::from(length));
+            let (from, to) = (start.max(0), end.min(i64::from(canvas)));
+            (from < to).then(|| ((from - start) as u32, (to - from) as u32, from as usize))
+        };
+        let (x, width, left) = axis(self.left, self.width, self.canvas_width)?;
+        let (y, height, top) = axis(self.top, self.height, self.canvas_height)?;
+        Some((Region { x, y, width, height }, left, top))
+    }
+
+    fn check(&self, image: &Rgb8) -> Result<(Region, usize, usize), TensorError> {
+        let shown = self.shown().filter(|_| self.region.lies_in(image));
+        shown.ok_or(TensorError::Letterbox)
     }
 }
 
 /// The region on its canvas, 8-bit.
 ///
 /// # Errors
-/// [`TensorError::Letterbox`] for a region outside the picture.
+/// [`TensorError::Letterbox`] for a region outside the picture, or one of which the canvas shows nothing.
 pub fn letterbox(image: &Rgb8, fit: &Letterbox) -> Result<Rgb8, TensorError> {
-    fit.check(image)?;
+    let (shown, left, top) = fit.check(image)?;
     let mut canvas = Rgb8::filled(fit.canvas_width, fit.canvas_height, [0; 3]);
     let stride = canvas.width() as usize * 3;
-    let target = &mut canvas.data_mut()[fit.top as usize * stride + fit.left as usize * 3..];
-    resize::for_each_row(image, fit.region, (fit.width, fit.height), |y, row| {
+    let target = &mut canvas.data_mut()[top * stride + left * 3..];
+    resize::for_each_row(image, fit.region, (fit.width, fit.height), shown, |y, row| {
         row.interleave(&mut target[y * stride..])
     });
     Ok(canvas)
@@ -127,17 +153,18 @@ pub fn letterbox(image: &Rgb8, fit: &Letterbox) -> Result<Rgb8, TensorError> {
 /// (the black border too). Equal to [`letterbox`] followed by [`Normalisation::write_planar`], without the canvas.
 ///
 /// # Errors
-/// [`TensorError`] where `out` is not `3 × canvas_height × canvas_width` long, or the region is not in the picture.
+/// [`TensorError`] where `out` is not `3 × canvas_height × canvas_width` long, or nothing of the picture is to be
+/// shown.
 pub fn letterbox_tensor(
     image: &Rgb8,
     fit: &Letterbox,
     normalisation: &Normalisation,
     out: &mut [f32],
 ) -> Result<(), TensorError> {
-    fit.check(image)?;
+    let (shown, left, top) = fit.check(image)?;
     let (stride, plane) = (fit.canvas_width as usize, fit.canvas_width as usize * fit.canvas_height as usize);
     check_length(plane * 3, out.len())?;
-    let (left, top, width, height) = (fit.left as usize, fit.top as usize, fit.width as usize, fit.height as usize);
+    let (width, height) = (shown.width as usize, shown.height as usize);
     for (channel, values) in out.chunks_exact_mut(plane).enumerate() {
         let border = normalisation.apply(channel, 0);
         values[..top * stride].fill(border);
@@ -147,7 +174,7 @@ pub fn letterbox_tensor(
             row[left + width..].fill(border);
         }
     }
-    resize::for_each_row(image, fit.region, (fit.width, fit.height), |y, row| {
+    resize::for_each_row(image, fit.region, (fit.width, fit.height), shown, |y, row| {
         for channel in 0..3 {
             let sample = match normalisation.order {
                 ChannelOrder::Rgb => channel,

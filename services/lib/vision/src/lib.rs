@@ -35,4 +35,4 @@ pub use quality::{assess, level_of};
 pub use resize::resize;
 pub use select::{primary, prominence, sort_by_prominence};
 pub use tensor::{ChannelOrder, Normalisation, TensorError};
-pub use views::{Canvas, Views};
+pub use views::{Canvas, Close, Views};

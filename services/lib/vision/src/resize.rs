@@ -2,6 +2,8 @@
 //! `resize(INTER_LINEAR)` on 8-bit pictures, by which the detectors are commonly fed, down to its 11-bit weights:
 //! another filter would move faces near the threshold.
 
+use std::ops::Range;
+
 use crate::{Rgb8, letterbox::Region};
 
 /// Bits of an interpolation weight.
@@ -14,7 +16,8 @@ pub fn resize(image: &Rgb8, width: u32, height: u32) -> Rgb8 {
     let stride = out.width() as usize * 3;
     let (width, height) = (out.width(), out.height());
     let target = out.data_mut();
-    for_each_row(image, Region::whole(image), (width, height), |y, row| row.interleave(&mut target[y * stride..]));
+    let all = Region { x: 0, y: 0, width, height };
+    for_each_row(image, Region::whole(image), (width, height), all, |y, row| row.interleave(&mut target[y * stride..]));
     out
 }
 
@@ -53,7 +56,7 @@ impl Row<'_> {
     }
 }
 
-/// For one axis: the two source samples of every target sample and the weight of the second.
+/// For one axis: the two source samples of every target sample wanted, and their weights.
 struct Taps {
     first: Vec<usize>,
     second: Vec<usize>,
@@ -61,11 +64,11 @@ struct Taps {
 }
 
 impl Taps {
-    fn new(source: u32, target: u32) -> Self {
+    fn new(source: u32, target: u32, wanted: Range<u32>) -> Self {
         let (ratio, last) = (f64::from(source) / f64::from(target), source as usize - 1);
         let one = 1 << WEIGHT_BITS;
         let mut taps = Self { first: Vec::new(), second: Vec::new(), weight: Vec::new() };
-        for i in 0..target {
+        for i in wanted {
             let centre = ((f64::from(i) + 0.5) * ratio - 0.5) as f32;
             let floor = centre.floor();
             let (mut at, mut fraction) = (floor as i64, centre - floor);
@@ -85,19 +88,22 @@ impl Taps {
     }
 }
 
-/// Calls `emit` with every row of the resized region from the top. Each source row that is needed is interpolated
-/// along x once; only two are kept.
+/// Calls `emit` with every row of a part (`shown`) of the resized region from the top, counted from zero. Each source
+/// row that is needed is interpolated along x once; only two are kept.
 pub(crate) fn for_each_row(
     image: &Rgb8,
     region: Region,
     (width, height): (u32, u32),
+    shown: Region,
     mut emit: impl FnMut(usize, &Row<'_>),
 ) {
     let Region { x, y, width: columns, height: rows } = region;
-    let (along_x, along_y) = (Taps::new(columns, width), Taps::new(rows, height));
-    let length = width as usize * 3;
+    let along_x = Taps::new(columns, width, shown.x..shown.x + shown.width);
+    let along_y = Taps::new(rows, height, shown.y..shown.y + shown.height);
+    let width = shown.width as usize;
+    let length = width * 3;
     let mut lines = [(usize::MAX, vec![0_i16; length]), (usize::MAX, vec![0_i16; length])];
-    for target in 0..height as usize {
+    for target in 0..shown.height as usize {
         let (above, below) = (along_y.first[target], along_y.second[target]);
         if lines[0].0 != above && lines[1].0 == above {
             lines.swap(0, 1);
@@ -110,7 +116,7 @@ pub(crate) fn for_each_row(
             }
         }
         let weights = along_y.weight[target];
-        emit(target, &Row { above: &lines[0].1, below: &lines[1].1, weights, width: width as usize });
+        emit(target, &Row { above: &lines[0].1, below: &lines[1].1, weights, width });
     }
 }
 

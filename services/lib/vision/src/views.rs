@@ -2,6 +2,10 @@
 //! of 250 pixels holds nothing that a canvas of 640 would show better, while a small face in a large picture is seen
 //! only in a part of it. Called by the detect stage.
 
+mod close;
+
+pub use close::Close;
+
 use crate::letterbox::{Letterbox, Region};
 
 /// Detectors halve the picture five times.
@@ -38,6 +42,8 @@ pub struct Views {
     pub canvas: Canvas,
     /// Most tiles of one picture; 0 for none.
     pub tiles: usize,
+    /// Whether a single face is looked for on a small canvas, and then seen in a part of the large one.
+    pub scouts: bool,
 }
 
 impl Views {
@@ -134,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    const FITTING: Views = Views { canvas: Canvas::Fitting { least: 320, most: 640 }, tiles: 32 };
+    const FITTING: Views = Views { canvas: Canvas::Fitting { least: 320, most: 640 }, tiles: 32, scouts: true };
 
     fn canvas(view: &Letterbox) -> (u32, u32) {
         (view.canvas_width, view.canvas_height)
@@ -152,7 +158,7 @@ mod tests {
         for ((w, h), wanted) in cases {
             assert_eq!(canvas(&FITTING.first(w, h)), wanted, "{w}x{h}");
         }
-        let square = Views { canvas: Canvas::Square(640), tiles: 0 };
+        let square = Views { canvas: Canvas::Square(640), tiles: 0, scouts: true };
         assert_eq!(canvas(&square.first(250, 100)), (640, 640));
         assert_eq!(square.further(250, 100).len(), 1, "the border alone");
     }
@@ -181,7 +187,7 @@ mod tests {
             square in any::<bool>(),
         ) {
             let canvas = if square { Canvas::Square(640) } else { Canvas::Fitting { least: 320, most: 640 } };
-            let views = Views { canvas, tiles: 100 };
+            let views = Views { canvas, tiles: 100, scouts: true };
             let mut steps = views.further(width, height);
             steps.push(vec![views.first(width, height)]);
             for step in &steps {
@@ -189,7 +195,8 @@ mod tests {
                 for v in step {
                     prop_assert!(v.canvas_width % 32 == 0 && v.canvas_height % 32 == 0);
                     prop_assert!(v.canvas_width.max(v.canvas_height) <= 640);
-                    prop_assert!(v.left + v.width <= v.canvas_width && v.top + v.height <= v.canvas_height);
+                    let ends = [(v.left, v.width, v.canvas_width), (v.top, v.height, v.canvas_height)];
+                    prop_assert!(ends.iter().all(|&(start, length, most)| start >= 0 && start as u32 + length <= most));
                     prop_assert!(v.region.x + v.region.width <= width && v.region.y + v.region.height <= height);
                 }
                 for (x, y) in [(0, 0), (width - 1, 0), (width / 2, height / 2), (width / 3, height - 1), (width - 1, height - 1)] {

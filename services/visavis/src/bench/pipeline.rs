@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use domain::Problem;
 use prometheus::{HistogramVec, Registry};
 use runtime::Config;
 use serde::Serialize;
@@ -41,7 +42,7 @@ pub struct PipelineReport {
     engines: usize,
     /// Photos a second, the median of the rounds.
     photos_per_second: f64,
-    /// What the models alone would do on the same threads: the detector on the same canvases, one face each.
+    /// What the models alone do on the same threads: the detector on the same canvases, one face each.
     bound_per_second: f64,
     /// Photos a second over the bound of the same round: the median.
     share_of_bound: f64,
@@ -58,26 +59,33 @@ struct Round {
     bound_per_second: f64,
 }
 
-/// Photos in memory, with their sizes.
-pub type Photos = Arc<Vec<(Bytes, (u32, u32))>>;
+/// A photo in memory.
+#[derive(Clone)]
+pub struct Photo {
+    bytes: Bytes,
+    /// On which the detector looks at it.
+    canvases: Vec<(u32, u32)>,
+    has_face: bool,
+}
 
 /// Runs the rounds.
 ///
 /// # Errors
 /// No photos, models that cannot be loaded, a photo that cannot be read.
 pub async fn run(config: &Config, args: &PipelineArgs) -> Result<PipelineReport, Failure> {
-    let photos = Arc::new(photos(config, args).await?);
+    let files = photos(config, args).await?;
     let (pipeline, models, metrics) = load_pipeline(config).await?;
     let concurrency = if args.concurrency == 0 { 2 * cores() } else { args.concurrency };
 
     // The first pass meets every canvas size once, and the engines set up their memory for it.
-    through(&pipeline, &photos, concurrency, &metrics.stage_seconds).await?;
+    let photos = Arc::new(through(&pipeline, files, concurrency, &metrics.stage_seconds).await?);
     let engines = pipeline.engines().ok_or_else(|| Failure::Usage("bench pipeline measures processors".into()))?;
     let before = Sums::of(&metrics);
-    let (mut rounds, mut without_face) = (Vec::new(), 0);
+    let mut rounds = Vec::new();
     for _ in 0..args.rounds.max(1) {
+        let files = photos.iter().map(|p| p.bytes.clone()).collect();
         let start = Instant::now();
-        without_face = through(&pipeline, &photos, concurrency, &metrics.stage_seconds).await?;
+        through(&pipeline, files, concurrency, &metrics.stage_seconds).await?;
         let photos_per_second = photos.len() as f64 / start.elapsed().as_secs_f64();
         let bound_per_second = alone(&pipeline, &photos, engines).await?;
         rounds.push(Round { photos_per_second, bound_per_second });
@@ -87,7 +95,7 @@ pub async fn run(config: &Config, args: &PipelineArgs) -> Result<PipelineReport,
     Ok(PipelineReport {
         models,
         photos: photos.len(),
-        without_face,
+        without_face: photos.iter().filter(|p| !p.has_face).count(),
         concurrency,
         engines,
         photos_per_second: of(|r| r.photos_per_second),
@@ -115,7 +123,7 @@ pub async fn load_pipeline(config: &Config) -> Result<(Pipeline, [String; 2], Me
 }
 
 /// Photos of the folder, evenly over their names, or the sample photo.
-async fn photos(config: &Config, args: &PipelineArgs) -> Result<Vec<(Bytes, (u32, u32))>, Failure> {
+async fn photos(config: &Config, args: &PipelineArgs) -> Result<Vec<Bytes>, Failure> {
     let files = match &args.images {
         Some(folder) => spread(pictures_below(folder)?, args.count),
         None => {
@@ -127,52 +135,58 @@ async fn photos(config: &Config, args: &PipelineArgs) -> Result<Vec<(Bytes, (u32
     let limits = wiring::worker(config).limits;
     let read = |path: PathBuf| {
         let bytes: Bytes = fs::read(&path).map_err(|e| Failure::io("the photo", &path, &e))?.into();
-        let info = vision::probe(&bytes, &limits);
-        let info = info.map_err(|e| Failure::Usage(format!("{} is not usable: {e}", path.display())))?;
-        Ok((bytes, (info.width, info.height)))
+        let usable = vision::probe(&bytes, &limits);
+        usable.map_err(|e| Failure::Usage(format!("{} is not usable: {e}", path.display())))?;
+        Ok(bytes)
     };
     let photos: Vec<_> = files.into_iter().map(read).collect::<Result<_, Failure>>()?;
     if photos.is_empty() { Err(Failure::Usage("--images names a folder without photos".into())) } else { Ok(photos) }
 }
 
-/// Every photo once, so many under way at a time. Gives the number without a face.
-async fn through(
+/// Every photo once, so many under way at a time: with what was seen in it, in no order.
+///
+/// # Errors
+/// A photo that cannot be read.
+pub async fn through(
     pipeline: &Pipeline,
-    photos: &Photos,
+    photos: Vec<Bytes>,
     concurrency: usize,
     stages: &HistogramVec,
-) -> Result<usize, Failure> {
-    let (mut waiting, mut tasks, mut without_face) = (photos.iter(), JoinSet::new(), 0);
+) -> Result<Vec<Photo>, Failure> {
+    let (mut waiting, mut tasks, mut seen) = (photos.into_iter(), JoinSet::new(), Vec::new());
     loop {
         while tasks.len() < concurrency
-            && let Some((photo, _)) = waiting.next()
+            && let Some(bytes) = waiting.next()
         {
-            let (pipeline, photo) = (pipeline.clone(), photo.clone());
+            let pipeline = pipeline.clone();
             let timings = Arc::new(Timings::new(stages.clone()));
             tasks.spawn(async move {
                 let context = Context { deadline: Instant::now() + PER_PHOTO, timings };
-                pipeline.analyse(photo, 1, &context).await
+                let analysis = pipeline.analyse(bytes.clone(), 1, &context).await?;
+                Ok::<_, Problem>(Photo { bytes, canvases: analysis.canvases, has_face: !analysis.faces.is_empty() })
             });
         }
         match tasks.join_next().await {
-            None => return Ok(without_face),
+            None => return Ok(seen),
             Some(Err(e)) => return Err(Failure::Other(format!("a photo was interrupted: {e}"))),
-            Some(Ok(analysis)) => {
-                let analysis = analysis.map_err(|p| Failure::Usage(format!("a photo is not usable: {p}")))?;
-                without_face += usize::from(analysis.faces.is_empty());
+            Some(Ok(photo)) => {
+                seen.push(photo.map_err(|p| Failure::Usage(format!("a photo is not usable: {p}")))?);
             }
         }
     }
 }
 
 /// Photos a second if there were nothing but the models, as many at a time as there are engines.
-pub async fn alone(pipeline: &Pipeline, photos: &Photos, engines: usize) -> Result<f64, Failure> {
+///
+/// # Errors
+/// A model that does not run.
+pub async fn alone(pipeline: &Pipeline, photos: &Arc<Vec<Photo>>, engines: usize) -> Result<f64, Failure> {
     let start = Instant::now();
     let mut threads = JoinSet::new();
     for first in 0..engines {
         let (pipeline, photos) = (pipeline.clone(), Arc::clone(photos));
         threads.spawn_blocking(move || {
-            photos.iter().skip(first).step_by(engines).try_for_each(|(_, size)| pipeline.models_alone(*size))
+            photos.iter().skip(first).step_by(engines).try_for_each(|p| pipeline.models_alone(&p.canvases))
         });
     }
     while let Some(done) = threads.join_next().await {

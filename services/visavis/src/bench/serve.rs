@@ -15,7 +15,7 @@ use runtime::Config;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use super::pipeline::{Photos, alone, load_pipeline};
+use super::pipeline::{alone, load_pipeline, through};
 use super::{Report, median};
 use crate::cli::ServeArgs;
 use crate::failure::Failure;
@@ -70,14 +70,10 @@ struct LoadReport {
 /// No photos, a service that does not start, a server that breaks off.
 pub async fn run(config: &Config, args: &ServeArgs) -> Result<ServeReport, Failure> {
     let dataset = Dataset::read(&args.images, args.gallery, args.probes, args.min_pixels)?;
-    let (pipeline, models, _metrics) = load_pipeline(config).await?;
+    let (pipeline, models, metrics) = load_pipeline(config).await?;
     let engines = pipeline.engines().ok_or_else(|| Failure::Usage("bench serve measures processors".into()))?;
-    let limits = vision::Limits::default();
-    let sized = dataset.probes.iter().map(|p| {
-        let info = vision::probe(&p.bytes, &limits).map_err(|e| Failure::Usage(format!("a photo is not usable: {e}")));
-        info.map(|i| (p.bytes.clone(), (i.width, i.height)))
-    });
-    let photos: Photos = Arc::new(sized.collect::<Result<_, _>>()?);
+    let files = dataset.probes.iter().map(|p| p.bytes.clone()).collect();
+    let photos = Arc::new(through(&pipeline, files, 2 * engines, &metrics.stage_seconds).await?);
 
     let mut services = vec![("visavis", Service::in_one_process(args).await?)];
     if let Some(redis) = &args.redis {

@@ -5,13 +5,17 @@ use futures::future::join_all;
 use wire::v1::{CompareReply, CompareRequest, Image, compare_reply::Item};
 
 use super::Desk;
-use crate::{choose::choose, pipeline::Context};
+use crate::{
+    choose::{choose, faces_needed},
+    pipeline::Context,
+};
 
 pub(super) async fn run(desk: &Desk, request: CompareRequest, context: &Context) -> Result<CompareReply, Problem> {
     let selection = request.face_selection();
     let threshold = desk.threshold(request.threshold, desk.config.verification, 1)?;
     let source = request.source.ok_or_else(|| Problem::invalid("/source", "a source image is needed"))?;
-    let found = desk.pipeline.detect(source.data, 0, context).await.map_err(|p| about("source", p))?;
+    let found = desk.pipeline.detect(source.data, faces_needed(selection), context).await;
+    let found = found.map_err(|p| about("source", p))?;
     let chosen = choose(&found.faces, selection).map_err(|p| about("source", p))?;
     let source = desk.pipeline.embed_one(&chosen.crop, context).await?;
     let targets = request.targets.into_iter().map(|image| one(desk, image, &source, &threshold, context));

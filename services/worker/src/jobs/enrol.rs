@@ -12,7 +12,7 @@ use wire::v1::{self, EnrolReply, EnrolRequest, FaceSelection, Image, enrol_reply
 
 use super::{Desk, collection_gone, store_problem};
 use crate::{
-    choose::choose,
+    choose::{choose, faces_needed},
     pipeline::Context,
     stages::{align::AlignedFace, in_time},
     timings::Stage,
@@ -252,7 +252,7 @@ async fn fit(
     selection: FaceSelection,
     context: &Context,
 ) -> Result<AlignedFace, (Problem, Option<v1::Quality>)> {
-    let found = desk.pipeline.detect(image.data, 0, context).await.map_err(|p| (p, None))?;
+    let found = desk.pipeline.detect(image.data, faces_needed(selection), context).await.map_err(|p| (p, None))?;
     let chosen = choose(&found.faces, selection).map_err(|p| (p, None))?;
     let quality = &chosen.face.quality;
     if collection.quality_gate.admits(quality.level) {

@@ -6,7 +6,7 @@ use wire::v1::{VerifyReply, VerifyRequest};
 
 use super::{Desk, cosine, purpose, store_problem};
 use crate::{
-    choose::choose,
+    choose::{choose, faces_needed},
     pipeline::Context,
     stages::search::{Scope, current, search},
 };
@@ -70,7 +70,7 @@ async fn probe(desk: &Desk, request: VerifyRequest, context: &Context) -> Result
         return Ok((None, desk.probe(e)?));
     }
     let image = request.image.ok_or_else(|| Problem::invalid("/image", "an image or an embedding is needed"))?;
-    let found = desk.pipeline.detect(image.data, 0, context).await?;
+    let found = desk.pipeline.detect(image.data, faces_needed(selection), context).await?;
     let chosen = choose(&found.faces, selection)?;
     let template = desk.pipeline.embed_one(&chosen.crop, context).await?;
     Ok((Some(chosen.face.clone()), template))

@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use inference::{EnginePool, OutputRef, Outputs, SessionHandle};
 use vision::{BatchItem, Detection, DetectorHead, DetectorParams, Letterbox, Normalisation, OutputView, Rgb8, Views};
 
-use super::{Batching, ModelRun, Planes, decode::Picture, problem, takes_batches};
+use super::{Batching, ModelRun, Planes, computes_itself, decode::Picture, problem, takes_batches};
 use crate::{
     batcher::{Batcher, Observer},
     cpu::CpuPool,
@@ -33,6 +33,15 @@ pub struct Reads {
     pub params: DetectorParams,
     /// Where it looks.
     pub views: Views,
+}
+
+/// What was seen in one picture.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// In its pixels, the most prominent first.
+    pub faces: Vec<Detection>,
+    /// Canvases on which an engine looked, (width, height), in order; none for a detector that takes batches.
+    pub canvases: Vec<(u32, u32)>,
 }
 
 /// Finds faces.
@@ -80,39 +89,48 @@ impl Detector {
         matches!(self.on, On::Cores { .. })
     }
 
-    /// Faces of one picture, the most prominent first, in its pixels. Computes on this thread.
+    /// Faces of one picture, the most prominent first, in its pixels, at most `max_faces` (0 for all). Computes on this
+    /// thread.
     ///
     /// # Errors
     /// `inference_failed`, `deadline_exceeded`; `internal` for a detector that takes batches.
-    pub fn find(&self, picture: &Rgb8, deadline: Instant) -> Result<Vec<Detection>, Problem> {
+    pub fn find(&self, picture: &Rgb8, max_faces: usize, deadline: Instant) -> Result<Seen, Problem> {
         let On::Cores { engines, observer } = &self.on else { return Err(takes_batches()) };
         let (width, height) = (picture.width(), picture.height());
-        let mut faces = self.look(engines, observer.as_deref(), picture, &self.reads.views.first(width, height))?;
+        let mut look = Look { detector: self, engines, observer: observer.as_deref(), picture, canvases: Vec::new() };
+        if max_faces == 1
+            && let Some(face) = look.at_one()?
+        {
+            return Ok(Seen { faces: vec![face], canvases: look.canvases });
+        }
+        let mut faces = look.at(&self.reads.views.first(width, height), &self.reads.params)?;
         if faces.is_empty() {
             for step in self.reads.views.further(width, height) {
                 for view in &step {
                     in_time(deadline)?;
-                    faces.extend(self.look(engines, observer.as_deref(), picture, view)?);
+                    faces.extend(look.at(view, &self.reads.params)?);
                 }
                 if !faces.is_empty() {
                     break;
                 }
             }
         }
-        Ok(self.in_order(faces, width, height))
+        let canvases = look.canvases;
+        Ok(Seen { faces: self.in_order(faces, (width, height), max_faces), canvases })
     }
 
-    /// Faces of one picture, the most prominent first, in its pixels. Gives the picture back for alignment.
+    /// The same for a detector that takes batches. Gives the picture back for alignment.
     ///
     /// # Errors
-    /// `inference_failed`, `overloaded`, `deadline_exceeded`.
-    pub async fn detect(&self, picture: Picture, deadline: Instant) -> Result<(Picture, Vec<Detection>), Problem> {
+    /// `inference_failed`, `overloaded`, `deadline_exceeded`; `internal` on processors.
+    pub async fn detect(
+        &self,
+        picture: Picture,
+        max_faces: usize,
+        deadline: Instant,
+    ) -> Result<(Picture, Seen), Problem> {
         in_time(deadline)?;
-        let On::Batches(batcher) = &self.on else {
-            let detector = self.clone();
-            let found = self.cpu.run(move || detector.find(&picture.pixels, deadline).map(|faces| (picture, faces)));
-            return found.await?;
-        };
+        let On::Batches(batcher) = &self.on else { return Err(computes_itself()) };
         let (width, height) = (picture.pixels.width(), picture.pixels.height());
         let picture = Arc::new(picture);
         let mut steps = vec![vec![self.reads.views.first(width, height)]];
@@ -127,42 +145,17 @@ impl Detector {
         }
         let gone = || Problem::new(ErrorCode::Internal, "a picture was kept after detection");
         let picture = Arc::into_inner(picture).ok_or_else(gone)?;
-        Ok((picture, self.in_order(faces, width, height)))
+        let faces = self.in_order(faces, (width, height), max_faces);
+        Ok((picture, Seen { faces, canvases: Vec::new() }))
     }
 
-    fn look(
-        &self,
-        engines: &EnginePool,
-        observer: Option<&dyn Observer>,
-        picture: &Rgb8,
-        view: &Letterbox,
-    ) -> Result<Vec<Detection>, Problem> {
-        let shape = [1, 3, view.canvas_height as usize, view.canvas_width as usize];
-        let fill = |canvas: &mut [f32]| {
-            vision::letterbox_tensor(picture, view, &self.reads.normalisation, canvas).map_err(|e| problem(e.code(), e))
-        };
-        let (faces, elapsed) = engines.run(&shape, fill, |outputs| {
-            let views = outputs.iter().map(|OutputRef { name, shape, data }| OutputView { name, shape, data });
-            self.read(&views.collect::<Vec<_>>(), view, BatchItem::SINGLE)
-        })?;
-        if let Some(observer) = observer {
-            observer.ran(MODEL, elapsed);
-        }
-        faces
-    }
-
-    /// A run on the canvas of a picture of this size, and nothing around it.
+    /// A run on a canvas of this size, and nothing around it.
     ///
     /// # Errors
     /// `inference_failed`; `internal` for a detector that takes batches.
     pub fn alone(&self, (width, height): (u32, u32)) -> Result<(), Problem> {
-        let view = self.reads.views.first(width, height);
         let On::Cores { engines, .. } = &self.on else { return Err(takes_batches()) };
-        engines.run(
-            &[1, 3, view.canvas_height as usize, view.canvas_width as usize],
-            |_| Ok::<_, Problem>(()),
-            |_| (),
-        )?;
+        engines.run(&[1, 3, height as usize, width as usize], |_| Ok::<_, Problem>(()), |_| ())?;
         Ok(())
     }
 
@@ -182,21 +175,70 @@ impl Detector {
         let (outputs, item) = batcher.submit(Arc::new(canvas), deadline).await?;
         let views =
             outputs.iter().map(|(name, tensor)| OutputView { name, shape: tensor.shape(), data: tensor.data() });
-        self.read(&views.collect::<Vec<_>>(), &view, item)
+        self.read(&views.collect::<Vec<_>>(), &view, item, &self.reads.params)
     }
 
     /// One view's outputs as faces in the picture.
-    fn read(&self, views: &[OutputView<'_>], view: &Letterbox, item: BatchItem) -> Result<Vec<Detection>, Problem> {
+    fn read(
+        &self,
+        views: &[OutputView<'_>],
+        view: &Letterbox,
+        item: BatchItem,
+        params: &DetectorParams,
+    ) -> Result<Vec<Detection>, Problem> {
         let canvas = (view.canvas_width, view.canvas_height);
-        let found = self.reads.head.decode(views, canvas, item, &self.reads.params);
+        let found = self.reads.head.decode(views, canvas, item, params);
         let found = found.map_err(|e| problem(e.code(), e))?;
         Ok(found.iter().map(|d| view.to_image(d)).collect())
     }
 
     /// A face that several tiles show counts once.
-    fn in_order(&self, faces: Vec<Detection>, width: u32, height: u32) -> Vec<Detection> {
+    fn in_order(&self, faces: Vec<Detection>, (width, height): (u32, u32), max_faces: usize) -> Vec<Detection> {
         let mut faces = vision::suppress(faces, &self.reads.params);
         vision::sort_by_prominence(&mut faces, width, height);
+        if max_faces > 0 {
+            faces.truncate(max_faces);
+        }
         faces
+    }
+}
+
+/// One picture being looked at in the thread that holds it.
+struct Look<'a> {
+    detector: &'a Detector,
+    engines: &'a EnginePool,
+    observer: Option<&'a dyn Observer>,
+    picture: &'a Rgb8,
+    canvases: Vec<(u32, u32)>,
+}
+
+impl Look<'_> {
+    /// Faces of one view, in pixels of the picture.
+    fn at(&mut self, view: &Letterbox, params: &DetectorParams) -> Result<Vec<Detection>, Problem> {
+        let (detector, picture) = (self.detector, self.picture);
+        let shape = [1, 3, view.canvas_height as usize, view.canvas_width as usize];
+        let fill = |canvas: &mut [f32]| {
+            let filled = vision::letterbox_tensor(picture, view, &detector.reads.normalisation, canvas);
+            filled.map_err(|e| problem(e.code(), e))
+        };
+        let (faces, elapsed) = self.engines.run(&shape, fill, |outputs| {
+            let views = outputs.iter().map(|OutputRef { name, shape, data }| OutputView { name, shape, data });
+            detector.read(&views.collect::<Vec<_>>(), view, BatchItem::SINGLE, params)
+        })?;
+        if let Some(observer) = self.observer {
+            observer.ran(MODEL, elapsed);
+        }
+        self.canvases.push((view.canvas_width, view.canvas_height));
+        faces
+    }
+
+    /// The one face that stands out, as the first view would show it; `None` where only that view can tell.
+    fn at_one(&mut self) -> Result<Option<Detection>, Problem> {
+        let Reads { views, params, .. } = &self.detector.reads;
+        let size = (self.picture.width(), self.picture.height());
+        let Some(scout) = views.scout(size.0, size.1) else { return Ok(None) };
+        let scouted = self.at(&scout, &Views::scouting(params))?;
+        let Some(close) = views.close(size, &scouted, params.score_threshold) else { return Ok(None) };
+        Ok(close.meant(&self.at(&close.view, params)?))
     }
 }

@@ -158,6 +158,8 @@ pub struct WorkerSection {
     pub detector_canvas: u32,
     /// Shortest longer side of the detector's canvas.
     pub detector_canvas_least: u32,
+    /// Whether a single face is looked for on a small canvas first.
+    pub detector_scouts: bool,
     /// Most tiles of a large picture.
     pub detect_tiles: usize,
     /// Jobs in work from the interactive lane; 0 chooses by cores.

@@ -74,3 +74,32 @@ fn the_tensor_is_the_normalised_canvas() {
         assert!(letterbox_tensor(&image, &fit, &how, &mut direct[1..]).is_err());
     }
 }
+
+#[test]
+fn a_part_of_a_canvas_holds_what_the_whole_one_holds_there() {
+    let image = gradient(50, 70);
+    let how = Normalisation { order: ChannelOrder::Bgr, mean: [1.0, 2.0, 3.0], scale: [0.5, 0.25, 2.0] };
+    let region = Region { x: 3, y: 5, width: 40, height: 60 };
+    for whole in [Letterbox::fit(50, 70, 192, 256), Letterbox::at_scale(region, 1.25, (192, 256)).centred()] {
+        let mut all = vec![f32::NAN; 3 * 192 * 256];
+        letterbox_tensor(&image, &whole, &how, &mut all).unwrap();
+        for part in [(0, 0, 192, 256), (64, 32, 64, 96), (96, 0, 96, 256), (0, 160, 160, 96), (96, 96, 32, 32)] {
+            let (x, y, width, height) = part;
+            let view = whole.part(Region { x, y, width, height });
+            let mut shown = vec![f32::NAN; 3 * width as usize * height as usize];
+            letterbox_tensor(&image, &view, &how, &mut shown).unwrap();
+            let rows = (0..3 * 256).filter(|r| (y..y + height).contains(&(r % 256)));
+            let expected = rows.flat_map(|r| &all[(r * 192 + x) as usize..(r * 192 + x + width) as usize]);
+            assert!(shown.iter().eq(expected), "{part:?} of {whole:?}");
+            let canvas = letterbox(&image, &view).unwrap();
+            assert_eq!(canvas, cut(&letterbox(&image, &whole).unwrap(), Region { x, y, width, height }));
+            let (seen, moved) = (view.to_image(&somewhere()), whole.to_image(&somewhere()));
+            let (dx, dy) = (x as f32 / whole.scale, y as f32 / whole.scale);
+            assert!((seen.bounding_box.x - moved.bounding_box.x - dx).abs() < 1e-3);
+            assert!((seen.landmarks.0[2][1] - moved.landmarks.0[2][1] - dy).abs() < 1e-3);
+        }
+    }
+    let nothing = Letterbox::fit(50, 70, 192, 256).part(Region { x: 0, y: 0, width: 32, height: 32 });
+    let nothing = Letterbox { left: 32, ..nothing };
+    assert_eq!(letterbox(&image, &nothing), Err(TensorError::Letterbox));
+}
