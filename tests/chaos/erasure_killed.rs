@@ -45,7 +45,7 @@ async fn enrolled(client: &Client, round: usize) -> Vec<String> {
 
 /// `cargo test -p visavis-tests --test chaos erasure_killed -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "five rounds of a lease each: two minutes"]
+#[ignore = "five rounds of a lease each: three minutes"]
 async fn an_erasure_is_finished_whoever_dies_in_it() {
     let _alone = ALONE.lock().await;
     let mut cluster = Cluster::start(ClusterOptions { nginx: false, ..ClusterOptions::default() });
