@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use domain::{ApiKey, KeyId, Scope, TenantId, Timestamp};
+use domain::{ApiKey, KeyId, Scope, TenantId};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use store::ApiKeys;
-use testkit::{Client, Cluster, ClusterOptions, Http, Nginx, NginxOptions, Person, Picture, encoded};
+use testkit::{Client, Cluster, ClusterOptions, Person, Picture, encoded};
 
 use crate::{
     events::submit,
     inside,
-    load::{ALONE, Outcome, Summary, at_once, at_rate, quantile},
+    load::{ALONE, CONNECTIONS, Outcome, Summary, at_once, at_rate, one_address, quantile},
 };
 
 /// What the quiet tenant allows for an answer.
@@ -22,8 +22,6 @@ const TRAVEL: Duration = Duration::from_millis(250);
 const SHARE: f64 = 0.08;
 /// How many times the capacity the other one asks for; what is measured first is rather too little than too much.
 const OVER: f64 = 4.0;
-/// Connections of the one who floods.
-const CROWD: u16 = 6;
 
 fn request(client: &Client, photo: &bytes::Bytes, deadline: Option<Duration>) -> reqwest::RequestBuilder {
     let request = client.request("POST", "/v1/embeddings").header("content-type", "image/png").body(photo.clone());
@@ -33,50 +31,21 @@ fn request(client: &Client, photo: &bytes::Bytes, deadline: Option<Duration>) ->
 /// An API key of another tenant, with every scope.
 async fn key_of(cluster: &Cluster, tenant: &str) -> String {
     let secret = "0123456789abcdef0123456789abcdef";
-    let key = ApiKey {
-        id: KeyId::new(tenant).expect("an id"),
-        tenant: TenantId::new(tenant).expect("an id"),
-        name: tenant.to_owned(),
-        scopes: Scope::ALL.iter().copied().collect(),
-        secret_sha256: hex::encode(Sha256::digest(secret)),
-        created_at: Timestamp::now(),
-        rotated_at: None,
-        expires_at: None,
-    };
+    let (id, owner) = (KeyId::new(tenant).expect("an id"), TenantId::new(tenant).expect("an id"));
+    let hash = hex::encode(Sha256::digest(secret));
+    let key = ApiKey::new(id, owner, Scope::ALL.iter().copied().collect(), hash);
     ApiKeys::new(inside::store(cluster).await).create(&key).await.expect("a new key");
     format!("vv_{tenant}_{secret}")
-}
-
-/// What all of them ask for together, with what came of it.
-async fn flood_of(
-    crowd: &[Client],
-    rate: f64,
-    lasting: Duration,
-    (photo, deadline): (&bytes::Bytes, Option<Duration>),
-) -> Vec<Outcome> {
-    let mut all = tokio::task::JoinSet::new();
-    for client in crowd {
-        let (client, photo) = (client.clone(), photo.clone());
-        let rate = rate / f64::from(CROWD);
-        all.spawn(async move { at_rate(&client, rate, lasting, |c, _| request(c, &photo, deadline)).await });
-    }
-    all.join_all().await.concat()
 }
 
 /// `flood` is the deadline of the one who floods, the service's own if absent. The quiet one asks for `before` first,
 /// which is not judged, then for `lasting`, when at most the share `wrong` may not be answered in time.
 async fn flooded(flood: Option<Duration>, before: Duration, lasting: Duration, wrong: f64) {
     let _alone = ALONE.lock().await;
-    let options = ClusterOptions { worker_niceness: 10, nginx: false, ..ClusterOptions::default() };
-    let cluster = Cluster::start(options);
-    // Both tenants come from this machine's one address, which is to limit neither.
-    let variables = vec![("VISAVIS_CONNECTIONS_PER_ADDRESS".to_owned(), "4096".to_owned())];
-    let nginx = Nginx::start(&NginxOptions { variables, ..cluster.nginx_options() });
-    let caller = |key: &str| Client::new(nginx.address(), &cluster.certificate(), key, Http::Any);
-    let greedy = caller(&cluster.gateway(0).admin_key());
-    // Several connections: one carries only so many requests at once.
-    let crowd: Vec<Client> = (0..CROWD).map(|_| caller(&cluster.gateway(0).admin_key())).collect();
-    let quiet = caller(&key_of(&cluster, "quiet").await);
+    let nginx_variables = one_address();
+    let cluster = Cluster::start(ClusterOptions { worker_niceness: 10, nginx_variables, ..ClusterOptions::default() });
+    let (greedy, crowd) = (cluster.client(), cluster.crowd(CONNECTIONS));
+    let quiet = cluster.client().with_key(&key_of(&cluster, "quiet").await);
     let photo = Picture::decode(&Person::Astronaut.photo()).resized(160, 160).png();
 
     let (began, picture) = (Instant::now(), photo.clone());
@@ -87,7 +56,7 @@ async fn flooded(flood: Option<Duration>, before: Duration, lasting: Duration, w
 
     // The gateways learn how fast work is done only while there is too much of it; so they do in the first flood.
     let first = Duration::from_secs(2);
-    drop(flood_of(&crowd, OVER * capacity, first, (&photo, Some(DEADLINE))).await);
+    drop(at_rate(&crowd, OVER * capacity, first, |c, _| request(c, &photo, Some(DEADLINE))).await);
     drop(greedy.create_collection("staff").await);
     let people = (0..400).map(|i| {
         let consent = json!({"purposes": ["access_control"], "method": "web_form"});
@@ -98,7 +67,7 @@ async fn flooded(flood: Option<Duration>, before: Duration, lasting: Duration, w
     let flooding = tokio::spawn({
         let photo = photo.clone();
         let all = head_start + before + lasting;
-        async move { flood_of(&crowd, OVER * capacity, all, (&photo, flood)).await }
+        async move { at_rate(&crowd, OVER * capacity, all, |c, _| request(c, &photo, flood)).await }
     });
     tokio::time::sleep(head_start).await;
     let rate = (SHARE * capacity).max(2.0);

@@ -18,6 +18,14 @@ use tokio::{sync::Mutex, task::JoinSet, time::MissedTickBehavior};
 /// Tests that measure or kill run one at a time: they would disturb each other.
 pub static ALONE: Mutex<()> = Mutex::const_new(());
 
+/// Connections of those who send more at once than one of HTTP/2 carries.
+pub const CONNECTIONS: usize = 8;
+
+/// nginx as it is set for callers that all come from one address: it is not the one to refuse them.
+pub fn one_address() -> Vec<(String, String)> {
+    vec![("VISAVIS_CONNECTIONS_PER_ADDRESS".to_owned(), "4096".to_owned())]
+}
+
 /// What became of one request.
 #[derive(Clone, Debug)]
 pub struct Outcome {

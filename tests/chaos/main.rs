@@ -8,6 +8,8 @@
     reason = "a test fails by panicking; figures show with --nocapture"
 )]
 
+mod clock;
+mod disk;
 mod erasure_killed;
 #[path = "../events.rs"]
 mod events;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use testkit::{Client, Cluster, ClusterOptions, Person, Picture};
 
-use crate::load::{ALONE, Outcome, Summary, at_once, at_rate, quantile, quantile_of};
+use crate::load::{ALONE, CONNECTIONS, Outcome, Summary, at_once, at_rate, one_address, quantile, quantile_of};
 
 /// A request's deadline.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -116,8 +116,14 @@ struct Allowed {
 async fn overloaded(lasting: Duration, allowed: Allowed) {
     let _alone = ALONE.lock().await;
     // As an operator sets it on a machine that does both: inference waits for refusals, never the other way round.
-    let cluster = Cluster::start(ClusterOptions { worker_niceness: 10, ..ClusterOptions::default() });
-    let client = cluster.client();
+    let cluster = Cluster::start(ClusterOptions {
+        worker_niceness: 10,
+        nginx_variables: one_address(),
+        ..ClusterOptions::default()
+    });
+    // All that is under way at once must be the service's: it is what takes up to a deadline, and more than a stream
+    // of one connection for each.
+    let client = cluster.crowd(CONNECTIONS);
     let photo = Picture::decode(&Person::Astronaut.photo()).resized(160, 160).png();
     let before = capacity(&client, &photo, MEASURE).await;
     // What the first overload takes stays with the allocator: the second must not take more.

@@ -8,6 +8,7 @@
 )]
 
 mod bulk;
+mod consents;
 mod consistency;
 #[path = "../crowd.rs"]
 mod crowd;
@@ -20,10 +21,14 @@ mod evidence;
 mod failover;
 #[path = "../inside.rs"]
 mod inside;
+mod logs;
 mod proxy;
 mod rolling;
 mod round_trips;
+mod sealing;
+mod sealing_cost;
 mod slow;
+mod versions;
 
 use serde_json::Value;
 use tokio::sync::Mutex;

@@ -15,7 +15,10 @@ mod crowd;
 mod erasure;
 #[path = "../evidence.rs"]
 mod evidence;
+mod frames;
+mod hostile;
 mod journey;
+mod raw;
 mod recognise;
 mod refusals;
 mod transport;

@@ -53,7 +53,8 @@ pub(crate) async fn confirmed<T>(
     erased
 }
 
-async fn forget(app: &AppState, call: &Call, collection: &CollectionId, of: Of<'_>) -> Result<()> {
+/// Erases kept results and answers that tell of whom an erasure was about.
+pub(crate) async fn forget(app: &AppState, call: &Call, collection: &CollectionId, of: Of<'_>) -> Result<()> {
     let tenant = &call.principal.tenant;
     let mentions = Mentions::new(app.store.clone(), tenant);
     let now = Timestamp::now();

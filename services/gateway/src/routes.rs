@@ -15,6 +15,7 @@ pub(crate) mod jobs;
 mod parameters;
 mod patch;
 mod probes;
+mod retention;
 mod subjects;
 mod system;
 mod verify;
@@ -39,6 +40,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(compare::routes())
         .merge(embeddings::routes())
         .merge(collections::routes())
+        .merge(retention::routes())
         .merge(subjects::routes())
         .merge(faces::routes())
         .merge(identify::routes())

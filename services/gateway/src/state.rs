@@ -20,6 +20,7 @@ use crate::{
     config::GatewayConfig,
     fleet::Fleet,
     metrics::Metrics,
+    oidc::Oidc,
     openapi::Rules,
     pending::Pending,
     problem::{ApiProblem, Result},
@@ -36,6 +37,8 @@ pub(crate) struct AppState {
     pub pepper: Pepper,
     pub collections: Collections,
     pub keys: ApiKeys,
+    /// Identity providers.
+    pub oidc: Oidc,
     /// Credentials for quick refusals.
     pub remembered: Remembered,
     pub idempotency: Idempotency,
@@ -70,6 +73,7 @@ pub(crate) struct Parts {
     pub queue: Queue,
     pub reply_to: String,
     pub metrics: Metrics,
+    pub oidc: Oidc,
     pub system: Arc<dyn SystemInfo>,
     pub rules: Rules,
     pub document: String,
@@ -78,7 +82,7 @@ pub(crate) struct Parts {
 impl AppState {
     /// The state, and who writes its audit trail.
     pub fn new(parts: Parts) -> (Self, AuditWriter) {
-        let Parts { config, store, pepper, queue, reply_to, metrics, system, rules, document } = parts;
+        let Parts { config, store, pepper, queue, reply_to, metrics, oidc, system, rules, document } = parts;
         let (audit, writer) = AuditLog::new(store.clone());
         let state = Self {
             audit,
@@ -99,6 +103,7 @@ impl AppState {
             queue,
             reply_to,
             metrics,
+            oidc,
             system,
             rules,
             document,

@@ -12,10 +12,12 @@ use crate::settings::Flags;
 mod bench;
 mod eval;
 mod evidence;
+mod sealing;
 
 pub use bench::{BenchCommand, ModelsBenchArgs, OutputArgs, PipelineArgs, SearchArgs, ServeArgs};
 pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, TableFormat, VerificationArgs};
 pub use evidence::{AuditArgs, AuditCommand, ReceiptArgs, ReceiptsCommand};
+pub use sealing::SealingCommand;
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
 #[derive(Debug, Parser)]
@@ -40,6 +42,11 @@ pub enum Command {
     Queue {
         #[command(subcommand)]
         command: QueueCommand,
+    },
+    /// Make and replace the keys that records are sealed with
+    Sealing {
+        #[command(subcommand)]
+        command: SealingCommand,
     },
     /// Check receipts of erasures, without the service
     Receipts {

@@ -7,6 +7,7 @@ mod bench;
 mod cli;
 mod config_command;
 mod data_dir;
+mod descriptors;
 mod engines;
 mod eval;
 mod evidence_command;
@@ -19,6 +20,8 @@ mod queue_command;
 mod records;
 mod roles;
 mod sample;
+mod sealing;
+mod sealing_command;
 mod settings;
 mod system;
 mod up;
@@ -64,6 +67,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Gateway(args) => up::run(settings::load(&args.settings())?, Roles::Gateway).await,
         Command::Worker(args) => up::run(settings::load(&args.settings())?, Roles::Worker).await,
         Command::Queue { command } => queue_command::run(&settings::load(&command.settings())?.config, &command).await,
+        Command::Sealing { command } => {
+            sealing_command::run(&settings::load(&command.settings())?.config, &command).await
+        }
         Command::Receipts { command: ReceiptsCommand::Verify(args) } => evidence_command::receipt(&args),
         Command::Audit { command: AuditCommand::Verify(args) } => evidence_command::audit(&args),
         Command::Models { command } => match command {

@@ -34,6 +34,9 @@ pub const MAX_DELIVERIES: u32 = 3;
 /// Pause after the queue failed, so that an outage is not met with a storm of attempts.
 const BACKOFF: Duration = Duration::from_millis(500);
 
+/// Pause before a job of an unknown kind goes back: if nobody newer takes it, it comes round until its deadline.
+const UNKNOWN_PAUSE: Duration = Duration::from_millis(100);
+
 /// Takes jobs until `shutdown`; those begun go on in `running`. Gives the consumer back, to leave once they are done.
 pub async fn consume(
     desk: Arc<Desk>,
@@ -124,6 +127,10 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
         settle(desk, delivery, &reply, &None).await;
         return;
     }
+    if delivery.envelope.request.is_none() {
+        leave_to_newer(delivery).await;
+        return;
+    }
     if let Some(Request::Bulk(strand)) = &delivery.envelope.request {
         let strand = strand.clone();
         see_to_strand(desk, delivery, &strand, &context).await;
@@ -143,6 +150,16 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
     count(desk, kind, &outcome);
     let reply = respond::reply(desk, name, &job_id, outcome, &timings);
     settle(desk, delivery, &reply, &about).await;
+}
+
+/// A job of a kind that came with a newer version goes back to its lane as it is, for a worker that knows it.
+async fn leave_to_newer(delivery: Delivery) {
+    let job = delivery.envelope.job_id.clone();
+    tracing::warn!(%job, "a job of a kind this version does not know is left to a newer worker");
+    tokio::time::sleep(UNKNOWN_PAUSE).await;
+    if let Err(error) = delivery.requeue().await {
+        tracing::warn!(%job, %error, "a job could not be put back; it will be delivered again");
+    }
 }
 
 /// One slice of a bulk job's strand. A strand with more to do goes to the end of the lane; one that failed for want of

@@ -24,7 +24,9 @@ use store::{Collections, Jobs, Mention, Mentions, Pepper, RepoError, Store, Subj
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wire::v1::{self, Envelope, envelope::Request, reply::Outcome};
 
-use crate::{config::WorkerConfig, metrics::Metrics, pipeline::Context, pipeline::Pipeline, presence::Fence};
+use crate::{
+    config::WorkerConfig, metrics::Metrics, pipeline::Context, pipeline::Pipeline, presence::Fence, seen::Seen,
+};
 
 /// Everything a job may need; shared by all jobs of a worker.
 pub struct Desk {
@@ -43,6 +45,8 @@ pub struct Desk {
     pub(crate) turn: tokio::sync::RwLock<()>,
     /// Who goes first, those who are waited for or the items of bulk jobs.
     pub(crate) precedence: Precedence,
+    /// Who was seen and is not noted in the store yet.
+    pub(crate) seen: Seen,
 }
 
 /// Jobs that are waited for go before the items of bulk jobs: beside any of those, items are worked on one at a time.
@@ -102,7 +106,7 @@ pub async fn carry_out(desk: &Desk, envelope: &mut Envelope, context: &Context) 
         Some(Request::Identify(r)) => identify::run(desk, &tenant, r, context).await.map(Outcome::Identify),
         Some(Request::Verify(r)) => verify::run(desk, &tenant, r, context).await.map(Outcome::Verify),
         Some(Request::CatchUp(r)) => catch_up::run(desk, &tenant, &r, context).await.map(Outcome::CatchUp),
-        // Strands of bulk jobs are seen to by the consumer: they are requeued rather than answered.
+        // The consumer sees to strands of bulk jobs and to kinds it does not know: both are requeued, not answered.
         Some(Request::Bulk(_)) | None => {
             Err(Problem::invalid("request", "this worker does not know the kind of job; upgrade it"))
         }
@@ -181,14 +185,18 @@ impl Desk {
     }
 }
 
-/// Refuses a purpose the collection was not made for. The gateway asks for one where it is not clear.
-pub(crate) fn check_purpose(collection: &Collection, purpose: &str) -> Result<(), Problem> {
-    if purpose.is_empty() || collection.purposes.iter().any(|p| p.as_str() == purpose) {
-        return Ok(());
-    }
-    let allowed: Vec<&str> = collection.purposes.iter().map(Purpose::as_str).collect();
-    let detail = format!("the collection's purposes are: {}", allowed.join(", "));
-    Err(Problem::new(ErrorCode::PurposeNotAllowed, detail))
+/// What a recognition is for: the purpose named, if it is one of the collection's, or the collection's only one. The
+/// gateway has seen to that already; a policy may have changed since.
+pub(crate) fn purpose(collection: &Collection, named: &str) -> Result<Purpose, Problem> {
+    let found = match &collection.purposes[..] {
+        [only] if named.is_empty() => Some(only),
+        all => all.iter().find(|p| p.as_str() == named),
+    };
+    found.cloned().ok_or_else(|| {
+        let allowed: Vec<&str> = collection.purposes.iter().map(Purpose::as_str).collect();
+        let detail = format!("the collection's purposes are: {}", allowed.join(", "));
+        Problem::new(ErrorCode::PurposeNotAllowed, detail)
+    })
 }
 
 /// A gallery's score as a cosine: half precision leaves the length of a vector a little off one.

@@ -94,9 +94,9 @@ async fn record(
     let collection: CollectionId = from_value(collection).map_err(at("/collection_id"))?;
     let subject: SubjectId = from_value(subject).map_err(at("/subject_id"))?;
     let (draft, now) = (from_value::<ConsentDraft>(Value::Object(body))?, Timestamp::now());
-    draft.check("", now)?;
+    let policy = app.collection(&call.principal, &collection).await?.value.consent;
+    draft.check("", &policy, now)?;
     let consent = draft.record(collection, subject, now);
-    app.collection(&call.principal, &consent.collection_id).await?;
     call.notes.collection(&consent.collection_id);
     call.notes.subject(&consent.subject_id);
     call.notes.reference(&consent.id);
@@ -144,8 +144,8 @@ async fn show(State(app): State<App>, call: Call, Ids(id): Ids<ConsentId>) -> Re
 
 /// Withdraw a consent
 ///
-/// The subject's faces and templates are erased with it, unless another consent in force permits the collection's
-/// purposes. Withdrawing twice changes nothing.
+/// The subject's faces and templates are erased with it, unless another consent in force covers one of the collection's
+/// purposes: then it is matched for those alone from now on. Withdrawing twice changes nothing.
 #[utoipa::path(post, path = "/v1/consents/{consent}/withdraw", tag = "Consents", security(("bearer" = ["consents"])),
     params(("consent" = ConsentId, Path)), responses((status = 200, body = WithdrawAnswer)),
     extensions(("x-problems" = json!(["consent_not_found", "queue_unavailable", "deadline_exceeded"]))))]

@@ -6,12 +6,13 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
-use domain::{CollectionId, ContractId, TenantId};
+use domain::{CollectionId, ContractId, TenantId, Timestamp};
 use parking_lot::Mutex;
+use seal::Keyring;
 use store::{Mark, Revision, Space, Store};
 
 use crate::{
@@ -31,6 +32,8 @@ const ATTEMPTS: usize = 3;
 pub struct GalleryOptions {
     /// Where snapshots are kept; none without.
     pub snapshots: Option<PathBuf>,
+    /// Keys that seal them; without, they lie there as they are.
+    pub keyring: Option<Arc<Keyring>>,
     /// Memory for all galleries together, in bytes; the least recently searched are dropped beyond it. Unbounded
     /// without. The gallery in use always stays.
     pub max_bytes: Option<usize>,
@@ -84,6 +87,8 @@ pub struct Galleries {
     pool: Arc<Pool>,
     cells: Mutex<HashMap<Space, Arc<Cell>>>,
     clock: AtomicU64,
+    /// The latest moment of any search, in milliseconds.
+    latest: AtomicI64,
     /// How often everything was let go of.
     pub(crate) generation: Arc<AtomicU64>,
 }
@@ -94,11 +99,12 @@ impl Galleries {
     pub fn new(store: Arc<dyn Store>, options: GalleryOptions) -> Self {
         Self {
             store,
-            snapshots: options.snapshots.map(Snapshots::new),
+            snapshots: options.snapshots.map(|dir| Snapshots::new(dir, options.keyring)),
             max_bytes: options.max_bytes,
             pool: Arc::new(Pool::new(options.threads)),
             cells: Mutex::default(),
             clock: AtomicU64::new(0),
+            latest: AtomicI64::new(i64::MIN),
             generation: Arc::default(),
         }
     }
@@ -124,6 +130,21 @@ impl Galleries {
         };
         let revision = live.revision();
         Ok(Arc::new(CollectionGallery { revision, index: live.index(contract), live }))
+    }
+
+    /// The present moment as searches are to take it: never before one that was given already, so that no consent that
+    /// has ended comes back when the clock is set back.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.not_before(Timestamp::now())
+    }
+
+    /// The same by another clock's present moment.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn not_before(&self, now: Timestamp) -> Timestamp {
+        let now = now.as_millis();
+        Timestamp::from_millis(self.latest.fetch_max(now, Ordering::AcqRel).max(now))
     }
 
     /// What is in memory.

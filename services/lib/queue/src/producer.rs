@@ -111,11 +111,10 @@ impl Queue {
     /// [`QueueError::Unavailable`].
     pub async fn retry_dead_letter(&self, lane: Lane, id: &EntryId) -> Result<bool, QueueError> {
         let Some(letter) = self.engine.dead_letter(lane, id).await? else { return Ok(false) };
-        let renewed = wire::decode_envelope(letter.bytes).ok().map(|envelope| {
+        let renewed = wire::decode_envelope(letter.bytes.clone()).ok().map(|envelope| {
             let now = Timestamp::now();
             let had = Timestamp::from_millis(envelope.deadline_ms).since(Timestamp::from_millis(envelope.created_ms));
-            let (created_ms, deadline_ms) = (now.as_millis(), now.plus(had).as_millis());
-            wire::encode_envelope(&Envelope { created_ms, deadline_ms, reply_to: String::new(), ..envelope })
+            wire::renewed_envelope(&letter.bytes, now.as_millis(), now.plus(had).as_millis())
         });
         self.engine.retry_dead_letter(lane, id, renewed).await
     }

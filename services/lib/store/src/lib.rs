@@ -1,5 +1,5 @@
-//! Records with atomic commits and a change feed: the trait, its engines (redb, embedded, and Redis, shared) and
-//! the repositories.
+//! Records with atomic commits and a change feed: the trait, its engines (redb, embedded, and Redis, shared), the seal
+//! over either, and the repositories.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -8,6 +8,7 @@ mod error;
 mod redb;
 mod redis;
 mod repo;
+mod sealed;
 
 pub use engine::{
     Change, Changes, Commit, Durability, Keys, Mark, Op, Page, Precondition, Record, Revision, Space, Store,
@@ -16,9 +17,11 @@ pub use error::StoreError;
 pub use redb::{RedbOptions, RedbStore};
 pub use redis::{Appendfsync, EraseMode, RedisStore, RedisStoreOptions};
 pub use repo::{
-    ApiKeys, Attempt, Audit, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, ERASED_AT_ONCE, EnrolSubject,
-    Enrolment, Erased, ErasureLease, ErasureRecord, ErasureState, ErasureStep, Erasures, Forgotten, Idempotency,
-    IdempotencySlot, ItemResult, Jobs, KnownHead, Lookup, Mention, Mentions, NewItem, Note, Outcome, Pepper, Reach,
-    Removed, RepoError, SigningKeys, StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates,
-    Versioned, Whom, Withdrawal, erased_result,
+    ApiKeys, Attempt, Audit, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, DuePage, DueRemoved,
+    ERASED_AT_ONCE, EnrolSubject, Enrolled, Enrolment, Erased, ErasureLease, ErasureRecord, ErasureState, ErasureStep,
+    Erasures, Forgotten, HeldConsent, Idempotency, IdempotencySlot, ItemResult, Jobs, KnownHead, Lease, Lookup,
+    Mention, Mentions, NewItem, Note, Outcome, Pepper, Present, Reach, Removed, RepoError, Rotation, SigningKeys,
+    StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Versioned, Wanted, Whom, Withdrawal,
+    erased_result,
 };
+pub use sealed::{Rewrapped, SealedStore};

@@ -12,10 +12,13 @@ mod handle;
 mod idempotency;
 mod jobs;
 mod keys;
+mod leases;
 mod mentions;
+mod retention;
 mod signing_keys;
 mod subjects;
 mod templates;
+mod tenants;
 
 use bytes::Bytes;
 use domain::{ErrorCode, Timestamp};
@@ -26,6 +29,7 @@ use crate::{Precondition, Record, Revision, Space, Store, StoreError};
 pub use audit::{Audit, KnownHead};
 pub use bulk::{ItemResult, NewItem};
 pub use collections::Collections;
+pub(crate) use collections::META;
 pub use consents::{ConsentRow, Consents, Withdrawal};
 pub use enrol::{EnrolSubject, Enrolment, Outcome};
 pub use erase::{Erased, Note};
@@ -33,11 +37,13 @@ pub use erasures::{ERASED_AT_ONCE, ErasureLease, ErasureRecord, ErasureState, Er
 pub use handle::{Pepper, SubjectHandle};
 pub use idempotency::{Attempt, Begun, Idempotency, IdempotencySlot, StoredReply};
 pub use jobs::Jobs;
-pub use keys::ApiKeys;
+pub use keys::{ApiKeys, Rotation};
+pub use leases::Lease;
 pub use mentions::{Forgotten, Mention, Mentions, Reach, Whom, erased_result};
+pub use retention::{DuePage, DueRemoved, Enrolled};
 pub use signing_keys::SigningKeys;
 pub use subjects::{Count, Lookup, Removed, Subjects};
-pub use templates::{ChangedKey, SubjectRow, TemplateRow, Templates};
+pub use templates::{ChangedKey, HeldConsent, Present, SubjectRow, TemplateRow, Templates, Wanted};
 
 /// How often a change that lost a race is tried again before the caller hears of it.
 const ATTEMPTS: usize = 16;

@@ -1,6 +1,15 @@
 //! A caller of the service over real TLS: sends requests, knows the addresses of the resources and how images travel.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -41,7 +50,9 @@ pub enum Image {
 /// A caller with a key. Belongs to the runtime that made it: one for each test.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    /// Each with connections of its own; requests take turns.
+    http: Arc<[reqwest::Client]>,
+    turn: Arc<AtomicUsize>,
     base: String,
     key: String,
 }
@@ -50,18 +61,28 @@ impl Client {
     /// A caller that trusts this certificate alone.
     #[must_use]
     pub fn new(address: SocketAddr, certificate: &Path, key: &str, http: Http) -> Self {
+        Self::over_connections(1, address, certificate, (key, http))
+    }
+
+    /// The same over several connections in turn. One connection of HTTP/2 carries only so many requests at once (128
+    /// at nginx): what is more waits in the caller, unseen by the service, so who sends more than that sends too little.
+    #[must_use]
+    pub fn over_connections(count: usize, address: SocketAddr, certificate: &Path, (key, http): (&str, Http)) -> Self {
         let pem = std::fs::read(certificate).expect("the service has written its certificate");
         let certificate = Certificate::from_pem(&pem).expect("the certificate is PEM");
-        let builder = reqwest::Client::builder().no_proxy().tls_certs_only([certificate]);
-        let builder = builder.timeout(Duration::from_secs(120)).tls_version_min(Tls::TLS_1_3);
-        let builder = match http {
-            Http::Any => builder,
-            Http::One => builder.http1_only(),
-            Http::Two => builder.http2_prior_knowledge(),
-            Http::OverTls12 => builder.tls_version_min(Tls::TLS_1_2).tls_version_max(Tls::TLS_1_2),
+        let make = || {
+            let builder = reqwest::Client::builder().no_proxy().tls_certs_only([certificate.clone()]);
+            let builder = builder.timeout(Duration::from_secs(120)).tls_version_min(Tls::TLS_1_3);
+            match http {
+                Http::Any => builder,
+                Http::One => builder.http1_only(),
+                Http::Two => builder.http2_prior_knowledge(),
+                Http::OverTls12 => builder.tls_version_min(Tls::TLS_1_2).tls_version_max(Tls::TLS_1_2),
+            }
         };
-        let http = builder.build().expect("a TLS client can be built");
-        Self { http, base: format!("https://{address}"), key: key.to_owned() }
+        // Clones of one client would share its connections.
+        let http = (0..count).map(|_| make().build().expect("a TLS client can be built")).collect();
+        Self { http, turn: Arc::default(), base: format!("https://{address}"), key: key.to_owned() }
     }
 
     /// The same caller with another key; an empty one sends none.
@@ -73,7 +94,7 @@ impl Client {
     /// A request that can be changed before it is sent.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let request = self.http.request(method, format!("{}{path}", self.base));
+        let request = self.http[0].request(method, format!("{}{path}", self.base));
         if self.key.is_empty() { request } else { request.bearer_auth(&self.key) }
     }
 
@@ -84,7 +105,8 @@ impl Client {
     pub async fn try_send(&self, request: RequestBuilder) -> reqwest::Result<Answer> {
         let request = request.build()?;
         let what = format!("{} {}", request.method(), request.url().path());
-        Answer::read(what, self.http.execute(request).await?).await
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.http.len();
+        Answer::read(what, self.http[turn].execute(request).await?).await
     }
 
     /// Sends a request and insists on an answer.

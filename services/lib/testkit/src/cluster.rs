@@ -30,6 +30,8 @@ pub struct ClusterOptions {
     pub workers: usize,
     /// Whether nginx stands in front.
     pub nginx: bool,
+    /// Variables of nginx that differ, such as `VISAVIS_CONNECTIONS_PER_ADDRESS`.
+    pub nginx_variables: Vec<(String, String)>,
     /// The Redis they share.
     pub redis: RedisOptions,
     /// Whether every process reaches Redis through a proxy of its own.
@@ -52,6 +54,7 @@ impl Default for ClusterOptions {
             gateways: 2,
             workers: 2,
             nginx: true,
+            nginx_variables: Vec::new(),
             redis: RedisOptions::default(),
             proxied: false,
             sentinels: false,
@@ -149,6 +152,12 @@ impl Cluster {
         Client::new(self.address(), &self.certificate(), ADMIN_KEY, http)
     }
 
+    /// Like [`Self::client`], for more requests at once than one connection carries.
+    #[must_use]
+    pub fn crowd(&self, connections: usize) -> Client {
+        Client::over_connections(connections, self.address(), &self.certificate(), (ADMIN_KEY, Http::Any))
+    }
+
     /// Where HTTPS is served for callers.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -169,7 +178,7 @@ impl Cluster {
             key: self.folder.path().join("tls/key.pem"),
             gateway_ca: self.certificate(),
             gateways: self.gateways.iter().map(|g| g.service.address()).collect(),
-            variables: Vec::new(),
+            variables: self.options.nginx_variables.clone(),
         }
     }
 

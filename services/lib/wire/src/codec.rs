@@ -70,6 +70,17 @@ pub fn decode_reply(bytes: Bytes) -> Result<Reply, WireError> {
     Ok(reply)
 }
 
+/// The same job, created and due at other moments (ms since the Unix epoch), with nobody waiting for its reply. Fields
+/// of a newer version stay: what changes is appended, and of a field that comes twice the last one counts.
+#[must_use]
+pub fn renewed_envelope(bytes: &[u8], created_ms: i64, deadline_ms: i64) -> Bytes {
+    let moments = Envelope { created_ms, deadline_ms, ..Envelope::default() };
+    [bytes, &moments.encode_to_vec(), &NO_REPLY_TO].concat().into()
+}
+
+/// `reply_to` as an empty text, which encoding a message would leave out: field 9, of no bytes.
+const NO_REPLY_TO: [u8; 2] = [0x4a, 0];
+
 /// What the job asks for; `None` for a kind of a newer version.
 #[must_use]
 pub fn job_kind(envelope: &Envelope) -> Option<JobKind> {
@@ -170,6 +181,16 @@ mod tests {
         bytes.extend_from_slice(&[0x9a, 0x06, 3, 1, 2, 3]);
         let e = decode_envelope(bytes.into()).unwrap();
         assert_eq!(job_kind(&e), None);
+    }
+
+    #[test]
+    fn a_renewed_job_is_the_same_but_for_its_moments_and_keeps_what_a_newer_version_wrote() {
+        let waited_for = Envelope { created_ms: 1, reply_to: "a-gateway".into(), ..envelope() };
+        let newer = [0x9a, 0x06, 3, 1, 2, 3];
+        let bytes = renewed_envelope(&[&encode_envelope(&waited_for)[..], &newer].concat(), 70, 80);
+        assert!(bytes.windows(newer.len()).any(|w| w == newer));
+        let wanted = Envelope { created_ms: 70, deadline_ms: 80, ..envelope() };
+        assert_eq!(decode_envelope(bytes), Ok(wanted));
     }
 
     proptest! {

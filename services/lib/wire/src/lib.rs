@@ -13,6 +13,6 @@ pub mod v1 {
 
 pub use codec::{
     WireError, decode_envelope, decode_item, decode_presence, decode_reply, encode_envelope, encode_item,
-    encode_presence, encode_reply, job_kind, request_kind,
+    encode_presence, encode_reply, job_kind, renewed_envelope, request_kind,
 };
 pub use subjects::{told_by, told_of};

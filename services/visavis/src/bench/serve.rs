@@ -79,8 +79,14 @@ pub async fn run(config: &Config, args: &ServeArgs) -> Result<ServeReport, Failu
     });
     let photos: Photos = Arc::new(sized.collect::<Result<_, _>>()?);
 
-    let service = Service::start(args).await?;
-    let mut subjects = vec![visavis(&service, &dataset).await?];
+    let mut services = vec![("visavis", Service::in_one_process(args).await?)];
+    if let Some(redis) = &args.redis {
+        services.push(("visavis, Redis", Service::over_redis(args, redis).await?));
+    }
+    let mut subjects = Vec::new();
+    for (name, service) in &services {
+        subjects.push(visavis(name, service, &dataset).await?);
+    }
     for peer in &args.peers {
         subjects.push(self::peer(peer, &dataset).await?);
     }
@@ -101,13 +107,14 @@ pub async fn run(config: &Config, args: &ServeArgs) -> Result<ServeReport, Failu
         }
         bounds.push(alone(&pipeline, &photos, engines).await?);
     }
-    drop(service);
+    let ours = services.len();
+    drop(services);
     let mut loads = Vec::new();
     for (i, pace) in paces.iter().enumerate() {
         let own = &outcomes[i * subjects.len()];
         for (j, subject) in subjects.iter().enumerate() {
             let rounds = &outcomes[i * subjects.len() + j];
-            let bounds = (j == 0).then_some(bounds.as_slice());
+            let bounds = (j < ours).then_some(bounds.as_slice());
             loads.push(LoadReport::new(subject, *pace, (rounds, own), bounds));
         }
     }
@@ -144,7 +151,7 @@ impl LoadReport {
 }
 
 /// This service, with the gallery enrolled through its public interface.
-async fn visavis(service: &Service, dataset: &Dataset) -> Result<Arc<Subject>, Failure> {
+async fn visavis(name: &str, service: &Service, dataset: &Dataset) -> Result<Arc<Subject>, Failure> {
     let server = service.server()?;
     let collection = serde_json::json!({"id": COLLECTION, "purposes": ["access_control"], "quality_gate": "none"});
     let made = Post {
@@ -170,7 +177,7 @@ async fn visavis(service: &Service, dataset: &Dataset) -> Result<Arc<Subject>, F
         (form(&format!("/v1/collections/{COLLECTION}/identify"), &fields, ("image", photo)), photo.identity.clone())
     });
     let probes = probes.collect();
-    Ok(Arc::new(Subject { name: "visavis".into(), server, probes, not_enrolled, best: best_candidate }))
+    Ok(Arc::new(Subject { name: name.to_owned(), server, probes, not_enrolled, best: best_candidate }))
 }
 
 /// Another server that takes `POST /enrol?id=ID` and `POST /identify` with the photo as body and answers `{"id": ID}`.

@@ -117,6 +117,14 @@ pub struct ServeArgs {
     /// Rounds; servers and loads take turns in each
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub rounds: usize,
+    /// Measure a gateway and a worker on this Redis too, in turns with the one process; it has to be empty, and keeps
+    /// what is enrolled
+    #[arg(long, value_name = "URL")]
+    pub redis: Option<String>,
+    /// Hold the process that runs the models to these cores, as `taskset` takes them: what else is needed (Redis, the
+    /// gateway, the clients) then has to be on others, and a worker's own rate is seen
+    #[arg(long, value_name = "LIST")]
+    pub model_cores: Option<String>,
     /// Another server, NAME=HOST:PORT, that takes POST /enrol?id=ID and POST /identify with a photo as body and
     /// answers {"id": ID}; may be given several times
     #[arg(long = "peer", value_name = "PEER")]

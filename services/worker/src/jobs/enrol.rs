@@ -87,6 +87,9 @@ pub(super) async fn run(
     match outcome? {
         Outcome::Committed(revision) => {
             desk.metrics.enrolled_faces.with_label_values(&["enrolled"]).inc_by(enrolled);
+            if !request.create {
+                desk.seen.note(tenant, &collection, &subject.id);
+            }
             Ok(EnrolReply { revision: revision.0, ..reply })
         }
         Outcome::AlreadyDone(stored) => replayed(desk, Space::collection(tenant, &collection.id), stored).await,
@@ -172,7 +175,7 @@ impl Basis {
     }
 }
 
-/// A consent in force for all purposes of the collection: the one given, else one on record.
+/// A consent in force for one of the collection's purposes at least: the one given, else one on record.
 async fn consent(
     subjects: &Subjects,
     collection: &Collection,
@@ -183,21 +186,21 @@ async fn consent(
     if let Some(given) = given {
         let damaged = |_| Problem::invalid("/consent", "the consent is not complete");
         let consent = Consent::try_from(given.clone()).map_err(damaged)?;
-        return if consent.permits(&collection.purposes, now) {
+        return if consent.serves(&collection.purposes, now) {
             Ok(Basis::Given(Box::new(consent)))
         } else {
             Err(consent_required(collection, subject))
         };
     }
     let recorded = subjects.consents(subject).await.map_err(store_problem)?;
-    let active = recorded.into_iter().map(|c| c.value).find(|c| c.permits(&collection.purposes, now));
+    let active = recorded.into_iter().map(|c| c.value).find(|c| c.serves(&collection.purposes, now));
     active.map(|c| Basis::Recorded(c.id)).ok_or_else(|| consent_required(collection, subject))
 }
 
 fn consent_required(collection: &Collection, subject: &SubjectId) -> Problem {
     let purposes: Vec<&str> = collection.purposes.iter().map(Purpose::as_str).collect();
     let detail = format!(
-        "subject {subject} has no consent in force for the purposes of collection {} ({}); \
+        "subject {subject} has no consent in force for a purpose of collection {} ({}); \
          send one with the request, or record it at /v1/consents",
         collection.id,
         purposes.join(", ")

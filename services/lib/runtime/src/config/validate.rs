@@ -14,6 +14,8 @@ pub(super) fn broken_rules(config: &Config) -> Vec<Broken> {
     worker(config, &mut broken);
     names(config, &mut broken);
     redis(config, &mut broken);
+    super::oidc::broken_rules(config, &mut broken);
+    sealing(config, &mut broken);
     if let Err(e) = crate::telemetry::parse_filter(&config.telemetry.filter) {
         broken.push(("telemetry.filter", e));
     }
@@ -23,6 +25,7 @@ pub(super) fn broken_rules(config: &Config) -> Vec<Broken> {
 fn at_least_one(config: &Config, broken: &mut Vec<Broken>) {
     let (g, l, q) = (&config.gateway, &config.limits, &config.queue);
     for (key, value) in [
+        ("gateway.max_connections", g.max_connections as u64),
         ("gateway.max_in_flight", g.max_in_flight as u64),
         ("gateway.default_deadline_ms", g.default_deadline_ms),
         ("gateway.max_deadline_ms", g.max_deadline_ms),
@@ -140,6 +143,20 @@ fn redis(config: &Config, broken: &mut Vec<Broken>) {
     }
     if !(0.0..1e9).contains(&config.gateway.key_requests_per_second) {
         broken.push(("gateway.key_requests_per_second", "must be a rate, or 0 for no bound".into()));
+    }
+}
+
+/// Keys come from one place.
+fn sealing(config: &Config, broken: &mut Vec<Broken>) {
+    let s = &config.sealing;
+    let given = [
+        ("sealing.key_file", s.key_file.is_some()),
+        ("sealing.key", s.key.is_some()),
+        ("sealing.key_command", !s.key_command.is_empty()),
+    ];
+    let mut given = given.iter().filter(|(_, given)| *given).map(|(key, _)| *key);
+    if let (Some(first), Some(second)) = (given.next(), given.next()) {
+        broken.push((second, format!("cannot be given beside {first}: the keys come from one place")));
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::{ATTEMPTS, BATCH, RepoError, Versioned, as_seen, consents, encode, read};
 use crate::{Commit, Precondition, Revision, Space, Store, StoreError};
 
-pub(super) const META: &str = "meta";
+pub(crate) const META: &str = "meta";
 const MARKERS: &str = "collections/";
 
 /// Batches of an emptying under way at once, so that they share what the engine does to erase.
@@ -18,7 +18,7 @@ const BATCHES: usize = 64;
 /// The collections of every tenant.
 #[derive(Clone)]
 pub struct Collections {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
 }
 
 impl Collections {
@@ -37,6 +37,7 @@ impl Collections {
         if self.get(tenant, &collection.id).await?.is_some() {
             return Err(RepoError::AlreadyExists("collection"));
         }
+        self.note_tenant(tenant).await?;
         // The marker is put anew even if one is there: a deletion still under way then leaves it alone.
         let marker = marker(&collection.id);
         self.store.commit(&Space::tenant(tenant), Commit::new().put(marker, "")).await?;

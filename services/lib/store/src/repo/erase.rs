@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::{
     ATTEMPTS, RepoError, SubjectHandle, Subjects, all_keys, as_seen, consents, encode,
-    subjects::{Tombstone, guard_key, subject_key, tombstone_key},
+    subjects::{Tombstone, guard_key, seen_key, subject_key, tombstone_key},
     versioned,
 };
 use crate::{Commit, Precondition, Revision, StoreError};
@@ -110,7 +110,8 @@ impl Subjects {
             let commit = found.belongings.keys.iter().fold(commit, Commit::erase);
             let stone = tombstone_key(*h);
             let value = encode(&stone, &Tombstone { erased_at: now })?;
-            attempt.commit = commit.erase(guard_key(*h)).erase(subject_key(*h)).put(stone, value);
+            let commit = commit.erase(guard_key(*h)).erase(subject_key(*h)).erase(seen_key(*h));
+            attempt.commit = commit.put(stone, value);
             let outcome = match (found.subject, found.erased_at) {
                 (Some(_), _) => SubjectOutcome::Erased,
                 (None, Some(_)) => SubjectOutcome::AlreadyErased,

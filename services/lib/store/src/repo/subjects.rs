@@ -2,8 +2,8 @@
 //! Enrolment is in `enrol.rs`, consents are in `consents.rs`.
 //!
 //! Keys, `{h}` being the subject's handle: `s/{h}` the subject, `f/{h}/{face}` a face, `v/{h}/{face}` its template,
-//! `n/{h}/{consent}` a consent, `d/{h}/{job}` the reply of a finished enrolment, `x/{h}` when it was erased, and
-//! `g/{h}` a guard that every addition below `{h}` rewrites, so that a deletion notices what it has not seen.
+//! `n/{h}/{consent}` a consent, `d/{h}/{job}` the reply of a finished enrolment, `x/{h}` when it was erased,
+//! `l/{h}` when it was last seen, and `g/{h}` a guard that every addition below `{h}` rewrites, so that a deletion notices what it has not seen.
 
 use std::sync::Arc;
 
@@ -177,11 +177,25 @@ impl Subjects {
         if_version: Option<Revision>,
         now: Timestamp,
     ) -> Result<Removed, RepoError> {
+        self.delete_as_seen(id, if_version, None, now).await
+    }
+
+    /// The same, if `as_of` is given only while the subject's guard is still at that version: nothing was added since.
+    pub(super) async fn delete_as_seen(
+        &self,
+        id: &SubjectId,
+        if_version: Option<Revision>,
+        as_of: Option<Option<Revision>>,
+        now: Timestamp,
+    ) -> Result<Removed, RepoError> {
         let h = self.handle(id);
         let (subject_key, guard_key, tombstone) = (subject_key(h), guard_key(h), tombstone_key(h));
         for _ in 0..ATTEMPTS {
             // The guard first: what is added after this makes the commit fail.
             let guard = self.store.get(&self.space, &guard_key).await?.map(|r| r.version);
+            if as_of.is_some_and(|as_of| as_of != guard) {
+                return Err(RepoError::VersionMismatch);
+            }
             let Some(subject) = read::<Subject>(&*self.store, &self.space, &subject_key).await? else {
                 return Err(self.gone_or_changed(id).await?);
             };
@@ -193,7 +207,7 @@ impl Subjects {
             let commit = Commit::new().when(seen).when(as_seen(&guard_key, guard));
             let commit = belongings.keys.iter().fold(commit, Commit::erase);
             let stone = encode(&tombstone, &Tombstone { erased_at: now })?;
-            let commit = commit.erase(&subject_key).erase(&guard_key).put(&tombstone, stone);
+            let commit = commit.erase(&subject_key).erase(&guard_key).erase(seen_key(h)).put(&tombstone, stone);
             match self.store.commit(&self.space, commit).await {
                 Ok(revision) => {
                     consents::unindex(&*self.store, &self.tenant, &belongings.consents).await?;
@@ -282,6 +296,10 @@ pub(super) fn subject_key(h: SubjectHandle) -> String {
 
 pub(super) fn guard_key(h: SubjectHandle) -> String {
     format!("g/{h}")
+}
+
+pub(super) fn seen_key(h: SubjectHandle) -> String {
+    format!("l/{h}")
 }
 
 pub(super) fn tombstone_key(h: SubjectHandle) -> String {
