@@ -21,11 +21,11 @@ use crate::{
 };
 
 /// Pieces erased at the same time: they share what the engine does to erase.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 4;
 /// Subjects a worker is asked about in one message.
 const LOOKED_FOR: usize = 2_000;
 /// Subjects whose records are looked for at the same time, and in one go.
-const LOOKS: usize = 8;
+const LOOKS: usize = 2;
 const LOOK: usize = 100;
 
 /// A place, or the look through all of them.

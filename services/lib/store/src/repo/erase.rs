@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use domain::{ConsentId, SubjectId, Timestamp};
 use evidence::SubjectOutcome;
+use tokio::task::JoinSet;
 
 use super::{
     ATTEMPTS, RepoError, SubjectHandle, Subjects, all_keys, as_seen, consents, encode,
@@ -49,6 +50,14 @@ pub struct Note<'a> {
     pub write: &'a (dyn Fn(&[Erased]) -> Result<Bytes, StoreError> + Sync),
 }
 
+/// What there is of a subject.
+struct Found {
+    guard: Option<Revision>,
+    subject: Option<Revision>,
+    erased_at: Option<Timestamp>,
+    belongings: Belongings,
+}
+
 /// What one attempt has found.
 struct Attempt {
     commit: Commit,
@@ -92,38 +101,64 @@ impl Subjects {
     }
 
     async fn attempt(&self, ids: &[SubjectId], now: Timestamp) -> Result<Attempt, RepoError> {
+        let handles: Vec<SubjectHandle> = ids.iter().map(|id| self.handle(id)).collect();
         let mut attempt = Attempt { commit: Commit::new(), erased: Vec::new(), consents: Vec::new() };
-        for id in ids {
-            let h = self.handle(id);
-            let keys = [guard_key(h), subject_key(h), tombstone_key(h)];
-            // The guard first: what is added after this makes the commit fail.
-            let found = self.store.get_many(&self.space, &keys).await?;
-            let [guard, subject, tombstone] = &found[..] else { continue };
-            let before = tombstone.as_ref().map(|t| versioned::<Tombstone>(&keys[2], t)).transpose()?;
-            let belongings = self.belongings(h).await?;
-            let version = |record: &Option<crate::Record>| record.as_ref().map(|r| r.version);
-            let mut commit = std::mem::take(&mut attempt.commit)
-                .when(as_seen(&keys[0], version(guard)))
-                .when(as_seen(&keys[1], version(subject)));
-            commit = belongings.keys.iter().fold(commit, Commit::erase);
-            commit = commit.erase(&keys[0]).erase(&keys[1]).erase(seen_key(h));
-            let erased_at = before.filter(|_| subject.is_none()).map_or(now, |t| t.value.erased_at);
-            let stone = Tombstone { erased_at: now };
-            attempt.commit = commit.put(&keys[2], encode(&keys[2], &stone)?);
+        for (h, found) in handles.iter().zip(self.look_at(&handles).await?) {
+            let commit = std::mem::take(&mut attempt.commit);
+            let commit =
+                commit.when(as_seen(&guard_key(*h), found.guard)).when(as_seen(&subject_key(*h), found.subject));
+            let commit = found.belongings.keys.iter().fold(commit, Commit::erase);
+            let stone = tombstone_key(*h);
+            let value = encode(&stone, &Tombstone { erased_at: now })?;
+            let commit = commit.erase(guard_key(*h)).erase(subject_key(*h)).erase(seen_key(*h));
+            attempt.commit = commit.put(stone, value);
+            let outcome = match (found.subject, found.erased_at) {
+                (Some(_), _) => SubjectOutcome::Erased,
+                (None, Some(_)) => SubjectOutcome::AlreadyErased,
+                (None, None) => SubjectOutcome::NotEnrolled,
+            };
+            let before = found.erased_at.filter(|_| found.subject.is_none());
+            let Belongings { faces, consents, .. } = found.belongings;
             attempt.erased.push(Erased {
-                handle: h,
-                outcome: match (subject, tombstone) {
-                    (Some(_), _) => SubjectOutcome::Erased,
-                    (None, Some(_)) => SubjectOutcome::AlreadyErased,
-                    (None, None) => SubjectOutcome::NotEnrolled,
-                },
-                erased_at,
-                faces: u32::try_from(belongings.faces.len()).unwrap_or(u32::MAX),
-                consents: u32::try_from(belongings.consents.len()).unwrap_or(u32::MAX),
+                handle: *h,
+                outcome,
+                erased_at: before.unwrap_or(now),
+                faces: u32::try_from(faces.len()).unwrap_or(u32::MAX),
+                consents: u32::try_from(consents.len()).unwrap_or(u32::MAX),
             });
-            attempt.consents.extend(belongings.consents);
+            attempt.consents.extend(consents);
         }
         Ok(attempt)
+    }
+
+    /// What there is of each of these, in their order; looked for at the same time.
+    async fn look_at(&self, handles: &[SubjectHandle]) -> Result<Vec<Found>, StoreError> {
+        let mut looks = JoinSet::new();
+        for (i, &h) in handles.iter().enumerate() {
+            let this = self.clone();
+            looks.spawn(async move { (i, this.look(h).await) });
+        }
+        let mut found = Vec::with_capacity(handles.len());
+        while let Some(look) = looks.join_next().await {
+            let (i, look) = look.map_err(|e| StoreError::Unavailable(e.to_string()))?;
+            found.push((i, look?));
+        }
+        found.sort_unstable_by_key(|(i, _)| *i);
+        Ok(found.into_iter().map(|(_, found)| found).collect())
+    }
+
+    async fn look(&self, h: SubjectHandle) -> Result<Found, StoreError> {
+        let keys = [guard_key(h), subject_key(h), tombstone_key(h)];
+        // The guard first: what is added after this makes a commit fail.
+        let mut found = self.store.get_many(&self.space, &keys).await?.into_iter();
+        let (guard, subject, stone) = (found.next().flatten(), found.next().flatten(), found.next().flatten());
+        let stone = stone.map(|t| versioned::<Tombstone>(&keys[2], &t)).transpose()?;
+        Ok(Found {
+            guard: guard.map(|r| r.version),
+            subject: subject.map(|r| r.version),
+            erased_at: stone.map(|t| t.value.erased_at),
+            belongings: self.belongings(h).await?,
+        })
     }
 
     /// Everything below a subject's handle.
@@ -150,16 +185,13 @@ impl Subjects {
     /// The store's.
     pub async fn left_of(&self, handles: &[SubjectHandle]) -> Result<(Vec<SubjectHandle>, u64), RepoError> {
         let (mut gone, mut left) = (Vec::new(), 0);
-        for &h in handles {
-            let keys = [tombstone_key(h), subject_key(h), guard_key(h)];
-            let found = self.store.get_many(&self.space, &keys).await?;
-            let [Some(_), subject, guard] = &found[..] else { continue };
+        for (h, found) in handles.iter().zip(self.look_at(handles).await?) {
             // A consent recorded since, for an enrolment to come, brings its guard.
-            if guard.is_some() && subject.is_none() {
-                continue;
+            let anew = found.guard.is_some() && found.subject.is_none();
+            if found.erased_at.is_some() && !anew {
+                left += u64::from(found.subject.is_some()) + found.belongings.keys.len() as u64;
+                gone.push(*h);
             }
-            left += u64::from(subject.is_some()) + self.belongings(h).await?.keys.len() as u64;
-            gone.push(h);
         }
         Ok((gone, left))
     }
