@@ -18,12 +18,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("queue", &["domain", "wire", "link", "seal"]),
     ("store", &["domain", "wire", "link", "seal"]),
     ("gallery", &["domain", "store", "seal"]),
+    ("objects", &["domain"]),
+    ("crops", &["domain", "objects", "seal", "store"]),
     ("models", &["domain", "onnx", "objects", "store"]),
     ("compress", &["domain", "onnx"]),
-    ("gateway", &["domain", "wire", "queue", "store", "models", "runtime"]),
+    ("gateway", &["domain", "wire", "queue", "store", "crops", "models", "runtime"]),
     (
         "worker",
-        &["domain", "wire", "queue", "store", "objects", "vision", "inference", "gallery", "onnx", "models", "runtime"],
+        &["domain", "wire", "queue", "store", "crops", "vision", "inference", "gallery", "onnx", "models", "runtime"],
     ),
 ];
 

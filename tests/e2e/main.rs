@@ -5,8 +5,11 @@
 mod access;
 mod asynchronous;
 mod consents;
+mod crops;
 mod erasure;
 mod journey;
+#[path = "../models.rs"]
+mod models;
 mod recognise;
 mod refusals;
 mod transport;

@@ -27,17 +27,21 @@ pub(crate) async fn confirmed<T>(
     collection: &CollectionId,
     erased: Result<T>,
 ) -> Result<T> {
-    let gone = match &erased {
+    if gone(&erased) {
+        confirm(app, call, collection).await?;
+    }
+    erased
+}
+
+/// Whether it was erased, now or earlier.
+pub(crate) fn gone<T>(erased: &Result<T>) -> bool {
+    match erased {
         Ok(_) => true,
         Err(e) => matches!(
             e.problem.code,
             ErrorCode::Erased | ErrorCode::FaceNotFound | ErrorCode::SubjectNotFound | ErrorCode::CollectionNotFound
         ),
-    };
-    if gone {
-        confirm(app, call, collection).await?;
     }
-    erased
 }
 
 async fn confirm(app: &AppState, call: &Call, collection: &CollectionId) -> Result<()> {

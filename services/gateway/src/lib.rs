@@ -9,6 +9,7 @@ mod answers;
 mod auth;
 mod config;
 mod context;
+mod crops;
 mod dispatch;
 mod docs;
 mod edge;

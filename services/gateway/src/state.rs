@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use ::crops::Crops;
 use domain::{Collection, CollectionId, ErrorCode, Principal, TenantId};
 use queue::Queue;
 use store::{ApiKeys, Collections, Consents, Idempotency, Jobs, Pepper, Store, Subjects, Versioned};
@@ -37,6 +38,8 @@ pub(crate) struct AppState {
     pub remembered: Remembered,
     pub idempotency: Idempotency,
     pub queue: Queue,
+    /// Where crops are kept, if anywhere.
+    pub crops: Option<Crops>,
     /// Where workers send replies for this gateway.
     pub reply_to: String,
     pub pending: Pending,
@@ -61,6 +64,7 @@ pub(crate) struct Parts {
     pub store: Arc<dyn Store>,
     pub pepper: Pepper,
     pub queue: Queue,
+    pub crops: Option<Crops>,
     pub reply_to: String,
     pub metrics: Metrics,
     pub system: Arc<dyn SystemInfo>,
@@ -70,7 +74,7 @@ pub(crate) struct Parts {
 
 impl AppState {
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, store, pepper, queue, reply_to, metrics, system, rules, document } = parts;
+        let Parts { config, store, pepper, queue, crops, reply_to, metrics, system, rules, document } = parts;
         Self {
             collections: Collections::new(store.clone()),
             keys: ApiKeys::new(store.clone()),
@@ -86,6 +90,7 @@ impl AppState {
             store,
             pepper,
             queue,
+            crops,
             reply_to,
             metrics,
             system,

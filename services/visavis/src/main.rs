@@ -12,6 +12,7 @@ mod eval;
 mod failure;
 mod maintenance;
 mod models_command;
+mod objects_place;
 mod output;
 mod progress;
 mod queue_command;

@@ -10,7 +10,7 @@ use vision::{Alignment, Detection, Rgb8};
 use crate::{
     cpu::CpuPool,
     stages::{
-        align::{self, AlignedFace},
+        align::{self, AlignedFace, Cut},
         decode::{Decoder, Picture},
         detect::Detector,
         embed::Embedder,
@@ -97,6 +97,25 @@ impl Pipeline {
     /// # Errors
     /// The image's own problem, `inference_failed`, `overloaded` or `deadline_exceeded`.
     pub async fn detect(&self, image: Bytes, max_faces: usize, context: &Context) -> Result<Found, Problem> {
+        self.detect_and_cut(image, (max_faces, Cut::Close), context).await
+    }
+
+    /// Name and side of the alignment.
+    #[must_use]
+    pub(crate) const fn alignment(&self) -> Alignment {
+        self.alignment
+    }
+
+    /// As [`Self::detect`], with what lies around each face if that is asked for.
+    ///
+    /// # Errors
+    /// As [`Self::detect`].
+    pub(crate) async fn detect_and_cut(
+        &self,
+        image: Bytes,
+        (max_faces, cut): (usize, Cut),
+        context: &Context,
+    ) -> Result<Found, Problem> {
         let admitted = self.decoder.admit(image, context.deadline).await?;
         let (stages, timings, deadline) = (self.clone(), Arc::clone(&context.timings), context.deadline);
         if self.detector.is_on_cores() {
@@ -105,7 +124,7 @@ impl Pipeline {
                 let picture = timings.time(Stage::Decode, || admitted.decode())?;
                 in_time(deadline)?;
                 let found = timings.time(Stage::Detect, || stages.detector.find(&picture.pixels, deadline))?;
-                Ok(stages.aligned(&picture, found, max_faces, &timings))
+                Ok(stages.aligned(&picture, found, (max_faces, cut), &timings))
             };
             return self.cpu.run(all).await?;
         }
@@ -116,14 +135,20 @@ impl Pipeline {
         let start = Instant::now();
         let (picture, found) = self.detector.detect(decoded, deadline).await?;
         timings.since(Stage::Detect, start);
-        self.cpu.go_on(move || stages.aligned(&picture, found, max_faces, &timings)).await
+        self.cpu.go_on(move || stages.aligned(&picture, found, (max_faces, cut), &timings)).await
     }
 
-    fn aligned(&self, picture: &Picture, mut found: Vec<Detection>, max_faces: usize, timings: &Timings) -> Found {
+    fn aligned(
+        &self,
+        picture: &Picture,
+        mut found: Vec<Detection>,
+        (max_faces, cut): (usize, Cut),
+        timings: &Timings,
+    ) -> Found {
         if max_faces > 0 {
             found.truncate(max_faces);
         }
-        let faces = timings.time(Stage::Align, || align::align(&picture.pixels, &found, self.alignment));
+        let faces = timings.time(Stage::Align, || align::align(&picture.pixels, &found, self.alignment, cut));
         Found { width: picture.pixels.width(), height: picture.pixels.height(), faces }
     }
 

@@ -6,7 +6,10 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use domain::{Collection, CollectionId, DecisionPolicy, Metadata, Problem, Purpose, QualityGate, Retention, Timestamp};
+use domain::{
+    Collection, CollectionId, DecisionPolicy, Metadata, Problem, Purpose, QualityGate, RetainCrops, Retention,
+    Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::Revision;
@@ -16,6 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{created, patch::merge, tagged};
 use crate::{
     context::Call,
+    crops::{self, Of, erased_of},
     erasure::confirmed,
     extract::{Ids, IfMatch, JsonBody, Page, PageQuery, Search},
     problem::Result,
@@ -43,6 +47,9 @@ struct NewCollection {
     /// Lowest quality that may be enrolled.
     #[serde(default)]
     quality_gate: QualityGate,
+    /// What is kept of pictures beyond the template.
+    #[serde(default)]
+    retain_crops: RetainCrops,
     /// How long subjects are kept.
     #[serde(default)]
     retention: Retention,
@@ -66,6 +73,9 @@ struct CollectionPatch {
     /// Lowest quality that may be enrolled.
     #[serde(default)]
     quality_gate: QualityGate,
+    /// What is kept of pictures beyond the template.
+    #[serde(default)]
+    retain_crops: RetainCrops,
     /// How long subjects are kept.
     #[serde(default)]
     retention: Retention,
@@ -120,6 +130,7 @@ async fn create(State(app): State<App>, call: Call, JsonBody(new): JsonBody<NewC
         purposes: new.purposes,
         decision: new.decision,
         quality_gate: new.quality_gate,
+        retain_crops: new.retain_crops,
         retention: new.retention,
         metadata: new.metadata,
         contract,
@@ -127,6 +138,7 @@ async fn create(State(app): State<App>, call: Call, JsonBody(new): JsonBody<NewC
         updated_at: now,
     };
     check(&collection)?;
+    crops::check(&app, collection.retain_crops)?;
     let version = app.collections.create(&call.principal.tenant, &collection).await?;
     Ok(created(&format!("/v1/collections/{}", collection.id), Some(version), collection))
 }
@@ -151,7 +163,8 @@ async fn show(State(app): State<App>, call: Call, Ids(id): Ids<CollectionId>) ->
 
 /// Change a collection
 ///
-/// A JSON merge patch: members replace, `null` removes, the rest stays.
+/// A JSON merge patch: members replace, `null` removes, the rest stays. With `retain_crops` set to `none` the crops that
+/// are there are erased before the answer.
 #[utoipa::path(patch, path = "/v1/collections/{collection}", tag = "Collections", security(("bearer" = ["subjects:write"])),
     params(("collection" = CollectionId, Path), ("if-match" = Option<String>, Header, description = "Only if the entity tag is this one")),
     request_body(content((CollectionPatch = "application/merge-patch+json"), (CollectionPatch = "application/json"))),
@@ -166,10 +179,22 @@ async fn change(
 ) -> Result<impl IntoResponse> {
     let found = app.collection(&call.principal, &id).await?;
     condition.check(found.version)?;
-    let Collection { id, contract, created_at, name, purposes, decision, quality_gate, retention, metadata, .. } =
-        found.value;
-    let present = CollectionPatch { name, purposes, decision, quality_gate, retention, metadata };
-    let CollectionPatch { name, purposes, decision, quality_gate, retention, metadata } = merge(&present, patch)?;
+    let Collection {
+        id,
+        contract,
+        created_at,
+        name,
+        purposes,
+        decision,
+        quality_gate,
+        retain_crops,
+        retention,
+        metadata,
+        ..
+    } = found.value;
+    let present = CollectionPatch { name, purposes, decision, quality_gate, retain_crops, retention, metadata };
+    let CollectionPatch { name, purposes, decision, quality_gate, retain_crops, retention, metadata } =
+        merge(&present, patch)?;
     let updated_at = Timestamp::now();
     let changed = Collection {
         id,
@@ -180,18 +205,23 @@ async fn change(
         purposes,
         decision,
         quality_gate,
+        retain_crops,
         retention,
         metadata,
     };
     check(&changed)?;
+    crops::check(&app, retain_crops)?;
     // The patch was made from this version, so it is written over this version only.
     let version = app.collections.update(&call.principal.tenant, &changed, Some(found.version)).await?;
+    if retain_crops == RetainCrops::None {
+        crops::drop_all(&app, &call, &changed.id).await?;
+    }
     Ok(tagged(version, changed))
 }
 
 /// Delete a collection
 ///
-/// Erases every subject, face, template and consent in it.
+/// Erases every subject, face, template, crop and consent in it.
 #[utoipa::path(delete, path = "/v1/collections/{collection}", tag = "Collections", security(("bearer" = ["erase"])),
     params(("collection" = CollectionId, Path), ("if-match" = Option<String>, Header, description = "Only if the entity tag is this one")),
     responses((status = 204, description = "Erased")),
@@ -214,7 +244,8 @@ async fn remove(
         app.collections.delete(tenant, &id, version).await?;
         Ok(StatusCode::NO_CONTENT)
     };
-    confirmed(&app, &call, &id, erased.await).await
+    let erased = erased_of(&app, &call, (&id, Of::Everybody), erased.await).await;
+    confirmed(&app, &call, &id, erased).await
 }
 
 /// How much a collection holds

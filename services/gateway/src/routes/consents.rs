@@ -10,6 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::created;
 use crate::{
     context::Call,
+    crops::{Of, erased_of},
     erasure::confirmed,
     extract::{Ids, JsonBody, Page, Search, check_page, from_value},
     problem::{ApiProblem, Result},
@@ -141,13 +142,15 @@ async fn show(State(app): State<App>, call: Call, Ids(id): Ids<ConsentId>) -> Re
 /// Withdraw a consent
 ///
 /// The subject's faces and templates are erased with it, unless another consent in force permits the collection's
-/// purposes. Withdrawing twice changes nothing.
+/// purposes. Crops go with it unless another one allows training as well. Withdrawing twice changes nothing.
 #[utoipa::path(post, path = "/v1/consents/{consent}/withdraw", tag = "Consents", security(("bearer" = ["consents"])),
     params(("consent" = ConsentId, Path)), responses((status = 200, body = WithdrawAnswer)),
     extensions(("x-problems" = json!(["consent_not_found", "queue_unavailable", "deadline_exceeded"]))))]
 async fn withdraw(State(app): State<App>, call: Call, Ids(id): Ids<ConsentId>) -> Result<Json<WithdrawAnswer>> {
     let done = app.consents(&call.principal).withdraw(&id, Timestamp::now()).await?;
     // Also when no face went: an earlier request may have erased them and not seen it confirmed.
-    confirmed(&app, &call, &done.consent.value.collection_id, Ok(())).await?;
+    let (collection, subject) = (&done.consent.value.collection_id, &done.consent.value.subject_id);
+    let erased = erased_of(&app, &call, (collection, Of::Subject(subject)), Ok(())).await;
+    confirmed(&app, &call, collection, erased).await?;
     Ok(Json(WithdrawAnswer { consent: done.consent.value.into(), faces_erased: done.faces_erased }))
 }

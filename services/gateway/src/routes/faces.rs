@@ -23,6 +23,7 @@ use super::{
 use crate::{
     answers::{Answer, EnrolAnswer},
     context::Call,
+    crops::{Of, erased_of},
     dispatch::carry_out_as,
     erasure::confirmed,
     extract::{Ids, IfMatch, Images, Page, PageQuery, Parameters, Search},
@@ -138,7 +139,7 @@ async fn show(
 
 /// Delete a face
 ///
-/// Erases the face and its template; the subject stays.
+/// Erases the face, its template and its crop; the subject stays.
 #[utoipa::path(delete, path = "/v1/collections/{collection}/subjects/{subject}/faces/{face}", tag = "Subjects", security(("bearer" = ["erase"])),
     params(("collection" = CollectionId, Path), ("subject" = SubjectId, Path), ("face" = FaceId, Path),
         ("if-match" = Option<String>, Header, description = "Only if the entity tag is this one")),
@@ -157,5 +158,6 @@ async fn remove(
         subjects.delete_face(&id, &face_id, condition.check(found.version)?).await?;
         Ok(StatusCode::NO_CONTENT)
     };
-    confirmed(&app, &call, &collection, erased.await).await
+    let erased = erased_of(&app, &call, (&collection, Of::Face(&id, &face_id)), erased.await).await;
+    confirmed(&app, &call, &collection, erased).await
 }

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     answers::{Answer, EnrolAnswer},
     context::Call,
+    crops::{Of, erased_of},
     dispatch::carry_out_as,
     erasure::confirmed,
     extract::{Ids, IfMatch, Images, JsonBody, Page, PageQuery, Search},
@@ -173,7 +174,7 @@ async fn change(
 
 /// Delete a subject
 ///
-/// Erases the subject with faces, templates and consents. From then on it is not found by any search, on any worker.
+/// Erases the subject with faces, templates, crops and consents. From then on it is not found by any search, on any worker.
 /// Where not every worker could confirm that in time the answer says so; the request can be repeated.
 #[utoipa::path(delete, path = "/v1/collections/{collection}/subjects/{subject}", tag = "Subjects", security(("bearer" = ["erase"])),
     params(("collection" = CollectionId, Path), ("subject" = SubjectId, Path),
@@ -193,5 +194,6 @@ async fn remove(
         subjects.delete_subject(&id, condition.check(found.version)?, Timestamp::now()).await?;
         Ok(StatusCode::NO_CONTENT)
     };
-    confirmed(&app, &call, &collection, erased.await).await
+    let erased = erased_of(&app, &call, (&collection, Of::Subject(&id)), erased.await).await;
+    confirmed(&app, &call, &collection, erased).await
 }

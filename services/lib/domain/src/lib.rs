@@ -17,7 +17,7 @@ mod time;
 
 pub use api_key::{ApiKey, Principal, Scope, ScopeSet};
 pub use calibration::{CalibrationPoint, CalibrationTable, ResolvedThreshold, ThresholdSpec, ThresholdTarget};
-pub use collection::{Collection, DecisionPolicy, QualityGate, Retention};
+pub use collection::{Collection, DecisionPolicy, Kept, QualityGate, RetainCrops, Retention};
 pub use consent::{Consent, ConsentDraft, ConsentStatus, Guardian, Notice, Purpose};
 pub use decision::{Candidate, Decision, decide};
 pub use error::{ErrorCode, FieldError, Problem};

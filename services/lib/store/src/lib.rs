@@ -17,8 +17,8 @@ pub use error::StoreError;
 pub use redb::{RedbOptions, RedbStore};
 pub use redis::{Appendfsync, EraseMode, RedisStore, RedisStoreOptions};
 pub use repo::{
-    ApiKeys, Attempt, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, EnrolSubject, Enrolment,
-    Idempotency, IdempotencySlot, ItemResult, Jobs, Lookup, Outcome, Pepper, Removed, RepoError, StoredReply,
-    SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Versioned, Withdrawal,
+    ApiKeys, Attempt, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, CropOf, CropRecord, CropRecords,
+    EnrolSubject, Enrolment, Idempotency, IdempotencySlot, ItemResult, Jobs, Lookup, Outcome, Pepper, Removed,
+    RepoError, StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Versioned, Withdrawal,
 };
 pub use sealed::{Rewrapped, SealedStore};

@@ -4,6 +4,7 @@
 mod bulk;
 mod collections;
 mod consents;
+mod crops;
 mod enrol;
 mod handle;
 mod idempotency;
@@ -22,6 +23,7 @@ pub use bulk::ItemResult;
 pub use collections::Collections;
 pub(crate) use collections::META;
 pub use consents::{ConsentRow, Consents, Withdrawal};
+pub use crops::{CropOf, CropRecord, CropRecords};
 pub use enrol::{EnrolSubject, Enrolment, Outcome};
 pub use handle::{Pepper, SubjectHandle};
 pub use idempotency::{Attempt, Begun, Idempotency, IdempotencySlot, StoredReply};

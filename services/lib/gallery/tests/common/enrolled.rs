@@ -90,6 +90,7 @@ impl Enrolled {
             purposes: vec!["access".parse().unwrap()],
             decision: Default::default(),
             quality_gate: Default::default(),
+            retain_crops: Default::default(),
             retention: Default::default(),
             metadata: Default::default(),
             contract: contract(1),
@@ -119,6 +120,7 @@ impl Enrolled {
             created_at: now,
         };
         let enrolment = Enrolment {
+            crops: Vec::new(),
             subject: who,
             faces: vec![(face, template)],
             consent: None,

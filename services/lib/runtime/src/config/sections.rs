@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::ObjectsSection;
 use crate::Secret;
 
 /// The effective configuration of a process.
@@ -25,6 +26,8 @@ pub struct Config {
     pub store: StoreSection,
     /// Sealing at rest.
     pub sealing: SealingSection,
+    /// Retained crops.
+    pub objects: ObjectsSection,
     /// Galleries in memory.
     pub gallery: GallerySection,
     /// Job lanes.

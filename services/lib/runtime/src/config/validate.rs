@@ -15,6 +15,7 @@ pub(super) fn broken_rules(config: &Config) -> Vec<Broken> {
     names(config, &mut broken);
     redis(config, &mut broken);
     sealing(config, &mut broken);
+    broken.extend(config.objects.faults());
     if let Err(e) = crate::telemetry::parse_filter(&config.telemetry.filter) {
         broken.push(("telemetry.filter", e));
     }
