@@ -8,7 +8,7 @@ use axum::{
 };
 use domain::{CollectionId, ConsentDraft, EnrolledFace, ErrorCode, FaceId, Problem, SubjectId};
 use serde::Deserialize;
-use store::{Subjects, Versioned};
+use store::{Reach, Subjects, Versioned};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wire::v1::{self, envelope::Request};
@@ -23,9 +23,8 @@ use super::{
 use crate::{
     answers::{Answer, EnrolAnswer},
     context::Call,
-    crops::{Of, erased_of},
     dispatch::carry_out_as,
-    erasure::confirmed,
+    erasure::{Of, confirmed},
     extract::{Ids, IfMatch, Images, Page, PageQuery, Parameters, Search},
     problem::{ApiProblem, Result},
     state::App,
@@ -158,6 +157,5 @@ async fn remove(
         subjects.delete_face(&id, &face_id, condition.check(found.version)?).await?;
         Ok(StatusCode::NO_CONTENT)
     };
-    let erased = erased_of(&app, &call, (&collection, Of::Face(&id, &face_id)), erased.await).await;
-    confirmed(&app, &call, &collection, erased).await
+    confirmed(&app, &call, (&collection, Of::Subject(&id, Reach::Kept)), erased.await).await
 }

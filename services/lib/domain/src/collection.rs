@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CollectionId, Consent, ContractId, Metadata, Purpose, QualityLevel, Timestamp};
+use crate::{CollectionId, Consent, ConsentPolicy, ContractId, Metadata, Purpose, QualityLevel, Retention, Timestamp};
 
 /// When an identification counts as a match.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,30 +63,17 @@ impl RetainCrops {
     /// Until when the crop of a face may be kept whose enrolment rests on `consent`: forever, or to the consent's end;
     /// nothing where it may not be kept.
     #[must_use]
-    pub fn allows(self, consent: &Consent) -> Option<Kept> {
+    pub fn allows(self, consent: &Consent) -> Option<CropTerm> {
         let kept = self == Self::Training && consent.training_allowed;
-        kept.then_some(Kept { until: consent.expires_at })
+        kept.then_some(CropTerm { until: consent.expires_at })
     }
 }
 
 /// How long a crop may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct CropTerm {
     /// Its end, if it has one.
     pub until: Option<Timestamp>,
-}
-
-/// How long subjects are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields, default)]
-pub struct Retention {
-    /// Days after enrolment.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_age_days: Option<u32>,
-    /// Days after the last match.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idle_days: Option<u32>,
 }
 
 /// A tenant's named gallery and its policy.
@@ -112,6 +99,12 @@ pub struct Collection {
     /// How long subjects are kept.
     #[serde(default)]
     pub retention: Retention,
+    /// Since when matches are noted, for `retention.idle_days`: nobody counts as idle from earlier on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_from: Option<Timestamp>,
+    /// What is asked of consents.
+    #[serde(default)]
+    pub consent: ConsentPolicy,
     /// The caller's own labels.
     #[serde(default)]
     pub metadata: Metadata,

@@ -3,6 +3,7 @@
 
 mod layers;
 mod objects;
+mod oidc;
 mod sections;
 mod validate;
 
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use figment::value::Value;
 
 pub use objects::ObjectsSection;
+pub use oidc::{IssuerSection, OidcSection, SignatureAlgorithm};
 pub use sections::{
     AdminSection, Config, Erase, GallerySection, GatewaySection, LimitsSection, LogFormat, ModelsSection, Precision,
     Provider, QueueEngine, QueueSection, RedisSection, SealingMode, SealingSection, ShutdownSection, StoreEngine,

@@ -2,7 +2,7 @@
 //! without its object. Called by `enrol`, where the collection and the consent allow it.
 
 use ::crops::{Crop, CropsError, In};
-use domain::{CollectionId, ErrorCode, FaceId, Kept, Problem, TenantId};
+use domain::{CollectionId, CropTerm, ErrorCode, FaceId, Problem, TenantId};
 use futures::future::join_all;
 use store::{CropOf, CropRecord, SubjectHandle};
 use vision::{MARGIN, Rgb8};
@@ -27,10 +27,10 @@ impl<'a> Place<'a> {
 pub(super) async fn keep(
     desk: &Desk,
     place: Place<'_>,
-    kept: Option<Kept>,
+    kept: Option<CropTerm>,
     wide: Vec<(FaceId, Rgb8)>,
 ) -> Result<Vec<(FaceId, CropRecord)>, Problem> {
-    let Some(Kept { until }) = kept.filter(|_| !wide.is_empty()) else { return Ok(Vec::new()) };
+    let Some(CropTerm { until }) = kept.filter(|_| !wide.is_empty()) else { return Ok(Vec::new()) };
     let Some(crops) = &desk.crops else { return Err(problem(&CropsError::Nowhere)) };
     let alignment = desk.pipeline.alignment();
     let faces: Vec<(SubjectHandle, FaceId)> = wide.iter().map(|(face, _)| (place.handle, face.clone())).collect();

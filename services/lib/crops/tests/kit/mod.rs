@@ -136,6 +136,7 @@ impl Kit {
             crops: vec![(face.clone(), record)],
             consent,
             required_consent: None,
+            accepted_at: None,
             job_id: JobId::generate(),
             reply: Bytes::from_static(b"reply"),
             now: Timestamp::now(),

@@ -92,6 +92,8 @@ impl Enrolled {
             quality_gate: Default::default(),
             retain_crops: Default::default(),
             retention: Default::default(),
+            idle_from: None,
+            consent: Default::default(),
             metadata: Default::default(),
             contract: contract(1),
             created_at: Timestamp::now(),
@@ -127,6 +129,7 @@ impl Enrolled {
             required_consent: None,
             job_id: JobId::generate(),
             reply: Default::default(),
+            accepted_at: None,
             now,
         };
         match self.subjects.enrol(&enrolment).await.unwrap() {

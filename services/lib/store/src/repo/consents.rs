@@ -22,8 +22,8 @@ pub type ConsentRow = Versioned<Consent>;
 pub struct Withdrawal {
     /// The consent, withdrawn.
     pub consent: Versioned<Consent>,
-    /// Faces erased with their templates: all of the subject's, unless another consent permits the collection's
-    /// purposes.
+    /// Faces erased with their templates: all of the subject's, unless another consent in force serves one of the
+    /// collection's purposes.
     pub faces_erased: usize,
 }
 
@@ -114,8 +114,8 @@ impl Consents {
     }
 
     /// Takes a consent back. In the same commit the subject's faces, templates and stored replies are erased,
-    /// unless another consent in force permits the collection's purposes. Crops go unless another one allows training
-    /// as well. Withdrawing twice changes nothing.
+    /// unless another consent in force serves one of the collection's purposes. Crops go unless another one allows
+    /// training as well. Withdrawing twice changes nothing.
     ///
     /// # Errors
     /// Consent not found.
@@ -135,9 +135,9 @@ impl Consents {
             let (mut permitted, mut trains) = (false, false);
             for (key, record) in others.iter().filter(|(key, _)| *key != place.key) {
                 let other = decode::<Consent>(key, &record.value)?;
-                let permits = other.permits(&meta.value.purposes, now);
-                permitted |= permits;
-                trains |= permits && meta.value.retain_crops.allows(&other).is_some();
+                let serves = other.serves(&meta.value.purposes, now);
+                permitted |= serves;
+                trains |= serves && meta.value.retain_crops.allows(&other).is_some();
             }
             consent.value.withdrawn_at = Some(now);
             let mut commit = Commit::new()
