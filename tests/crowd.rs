@@ -67,6 +67,7 @@ fn enrolment(contract: ContractId, n: usize) -> Enrolment {
             updated_at: now,
         }),
         faces: vec![(face, template(contract, n))],
+        crops: Vec::new(),
         consent: Some(consent),
         required_consent: None,
         job_id: JobId::generate(),

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    Collection, ConsentDraft, ConsentPolicy, DecisionPolicy, Lane, Metadata, QualityGate, Retention, Subject,
-    SubjectId, TenantId, Timestamp,
+    Collection, ConsentDraft, ConsentPolicy, DecisionPolicy, Lane, Metadata, QualityGate, RetainCrops, Retention,
+    Subject, SubjectId, TenantId, Timestamp,
 };
 use gallery::{Galleries, GalleryOptions};
 use queue::{MemoryOptions, Queue, Replies};
@@ -21,6 +21,7 @@ fn collection(contract: domain::ContractId) -> Collection {
         purposes: vec!["access_control".parse().expect("a purpose")],
         decision: DecisionPolicy::default(),
         quality_gate: QualityGate::default(),
+        retain_crops: RetainCrops::default(),
         retention: Retention::default(),
         idle_from: None,
         consent: ConsentPolicy::default(),
@@ -70,6 +71,7 @@ async fn an_enrolment_delivered_twice_is_done_once_and_answered_alike() {
         models,
         runtime,
         galleries: Arc::new(Galleries::new(store.clone(), GalleryOptions::default())),
+        crops: None,
         registry: prometheus::Registry::new(),
     };
     let worker = Worker::start(WorkerConfig::default(), deps).await.expect("a worker");

@@ -84,7 +84,7 @@ async fn an_erasure_reaches_every_place_and_its_evidence_holds_without_the_servi
     let erasure = erase(&one, "staff", &[NAME, "never-seen"]).await;
     let record = done(&two, &erasure).await;
     let names: Vec<_> = record["steps"].as_array().expect("steps").iter().map(|s| s["name"].clone()).collect();
-    assert_eq!(json!(names), json!(["records", "results", "galleries", "verification"]));
+    assert_eq!(json!(names), json!(["records", "results", "galleries", "crops", "verification"]));
     assert!(record["steps"].as_array().expect("steps").iter().all(|s| s["done"] == true), "{record}");
     let removed = &record["removed"];
     assert_eq!((&removed["subjects"], &removed["faces"], &removed["consents"]), (&json!(1), &json!(1), &json!(1)));

@@ -19,12 +19,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("evidence", &["domain"]),
     ("store", &["domain", "wire", "link", "seal", "evidence"]),
     ("gallery", &["domain", "store", "seal"]),
+    ("objects", &["domain"]),
+    ("crops", &["domain", "objects", "seal", "store"]),
     ("models", &["domain", "onnx", "objects", "store"]),
     ("compress", &["domain", "onnx"]),
-    ("gateway", &["domain", "wire", "queue", "store", "models", "runtime", "evidence"]),
+    ("gateway", &["domain", "wire", "queue", "store", "crops", "models", "runtime", "evidence"]),
     (
         "worker",
-        &["domain", "wire", "queue", "store", "objects", "vision", "inference", "gallery", "onnx", "models", "runtime"],
+        &["domain", "wire", "queue", "store", "crops", "vision", "inference", "gallery", "onnx", "models", "runtime"],
     ),
 ];
 

@@ -10,6 +10,7 @@
 mod access;
 mod asynchronous;
 mod consents;
+mod crops;
 #[path = "../crowd.rs"]
 mod crowd;
 mod erasure;
@@ -18,6 +19,8 @@ mod evidence;
 mod frames;
 mod hostile;
 mod journey;
+#[path = "../models.rs"]
+mod models;
 mod raw;
 mod recognise;
 mod refusals;

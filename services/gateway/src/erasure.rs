@@ -12,6 +12,7 @@ use wire::v1::{CatchUpRequest, Envelope, Reply, WorkerPresence, envelope::Reques
 
 use crate::{
     context::Call,
+    crops,
     dispatch::{envelope, late},
     metrics::Gauged,
     problem::{ApiProblem, Result},
@@ -22,16 +23,19 @@ use crate::{
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Whom an erasure was about.
+#[derive(Clone, Copy)]
 pub(crate) enum Of<'a> {
     /// A subject; `Reach::Kept` where it stays enrolled.
     Subject(&'a SubjectId, Reach),
     /// Everybody in the collection.
     Collection,
-    /// Nobody whom kept results tell of.
+    /// A subject that stays with its faces: its crops may have gone.
+    Crops(&'a SubjectId),
+    /// Nobody whom kept results tell of; some of the collection's subjects.
     Nobody,
 }
 
-/// Acknowledges the erasure that came of `erased`: not before what tells of it is gone and every live worker has
+/// Acknowledges the erasure that came of `erased`: not before what tells of it and its crops are gone and every live worker has
 /// confirmed it. The same when there was nothing to erase any more: the request may repeat one whose erasure was
 /// committed and never confirmed.
 pub(crate) async fn confirmed<T>(
@@ -40,17 +44,22 @@ pub(crate) async fn confirmed<T>(
     (collection, of): (&CollectionId, Of<'_>),
     erased: Result<T>,
 ) -> Result<T> {
-    let gone = match &erased {
+    if gone(&erased) {
+        let objects = crops::erase(app, call, collection, of);
+        tokio::try_join!(forget(app, call, collection, of), objects, confirm(app, call, collection))?;
+    }
+    erased
+}
+
+/// Whether it was erased, now or earlier.
+fn gone<T>(erased: &Result<T>) -> bool {
+    match erased {
         Ok(_) => true,
         Err(e) => matches!(
             e.problem.code,
             ErrorCode::Erased | ErrorCode::FaceNotFound | ErrorCode::SubjectNotFound | ErrorCode::CollectionNotFound
         ),
-    };
-    if gone {
-        tokio::try_join!(forget(app, call, collection, of), confirm(app, call, collection))?;
     }
-    erased
 }
 
 /// Erases kept results and answers that tell of whom an erasure was about.
@@ -59,7 +68,7 @@ pub(crate) async fn forget(app: &AppState, call: &Call, collection: &CollectionI
     let mentions = Mentions::new(app.store.clone(), tenant);
     let now = Timestamp::now();
     let forgotten = match of {
-        Of::Nobody => return Ok(()),
+        Of::Nobody | Of::Crops(_) => return Ok(()),
         Of::Collection => mentions.erase(collection, Whom::Everybody, Reach::Everything, now).await?,
         Of::Subject(id, reach) => {
             let handle = app.pepper.handle(tenant, collection, id);

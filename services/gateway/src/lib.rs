@@ -11,6 +11,7 @@ mod auth;
 mod config;
 mod connections;
 mod context;
+mod crops;
 mod dispatch;
 mod docs;
 mod edge;

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use ::crops::Crops;
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use domain::ErrorCode;
 use hyper_util::{
@@ -45,6 +46,8 @@ pub struct GatewayDeps {
     pub store: Arc<dyn Store>,
     /// Lanes and replies.
     pub queue: Queue,
+    /// Where crops are kept; none where this process keeps no objects.
+    pub crops: Option<Crops>,
     /// Where metrics are registered.
     pub registry: Registry,
     /// The process around the gateway.
@@ -125,6 +128,7 @@ impl Gateway {
             store: deps.store,
             reply_to: replies.address().to_owned(),
             queue: deps.queue,
+            crops: deps.crops,
             metrics: Metrics::new(&deps.registry, config.metric_tenants)?,
             system: deps.system,
             config,

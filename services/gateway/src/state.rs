@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use ::crops::Crops;
 use domain::{Collection, CollectionId, ErrorCode, Principal, TenantId};
 use queue::Queue;
 use store::{
@@ -43,6 +44,8 @@ pub(crate) struct AppState {
     pub remembered: Remembered,
     pub idempotency: Idempotency,
     pub queue: Queue,
+    /// Where crops are kept, if anywhere.
+    pub crops: Option<Crops>,
     /// Where workers send replies for this gateway.
     pub reply_to: String,
     pub pending: Pending,
@@ -71,6 +74,7 @@ pub(crate) struct Parts {
     pub store: Arc<dyn Store>,
     pub pepper: Pepper,
     pub queue: Queue,
+    pub crops: Option<Crops>,
     pub reply_to: String,
     pub metrics: Metrics,
     pub oidc: Oidc,
@@ -82,7 +86,7 @@ pub(crate) struct Parts {
 impl AppState {
     /// The state, and who writes its audit trail.
     pub fn new(parts: Parts) -> (Self, AuditWriter) {
-        let Parts { config, store, pepper, queue, reply_to, metrics, oidc, system, rules, document } = parts;
+        let Parts { config, store, pepper, queue, crops, reply_to, metrics, oidc, system, rules, document } = parts;
         let (audit, writer) = AuditLog::new(store.clone());
         let state = Self {
             audit,
@@ -101,6 +105,7 @@ impl AppState {
             store,
             pepper,
             queue,
+            crops,
             reply_to,
             metrics,
             oidc,

@@ -58,6 +58,11 @@ impl DataDir {
         self.root.join("tls")
     }
 
+    /// Folder of the objects, unless the configuration names another place.
+    pub fn objects(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
     /// Folder of the gallery snapshots.
     pub fn snapshots(&self) -> PathBuf {
         self.root.join("snapshots")

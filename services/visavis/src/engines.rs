@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crops::{Crops, CropsError};
 use link::{Link, LinkError, LinkOptions, ServerReport};
 use queue::{Queue, RedisEngine, RedisOptions};
 use runtime::config::{Erase, QueueEngine, RedisSection, StoreEngine};
@@ -14,6 +15,7 @@ use seal::Keyring;
 
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
+use crate::objects_place;
 use crate::sealing::{self, Keys};
 use crate::wiring;
 
@@ -28,6 +30,8 @@ pub struct Engines {
     pub store: Arc<dyn Store>,
     /// What an acknowledged write survives, for people.
     pub durability: String,
+    /// Where crops are kept; none on a shared store without a place for them.
+    pub crops: Option<Crops>,
     /// Keys that seal what this process keeps beside them; none where nothing is sealed.
     pub keyring: Option<Arc<Keyring>>,
 }
@@ -46,7 +50,8 @@ pub async fn open(
     let Some(queue) = queue(config, &keys, shutdown, waiting).await? else { return Ok(None) };
     let Some((store, durability)) = store(config, data, shutdown, waiting).await? else { return Ok(None) };
     let store = keys.over_store(store).await?;
-    Ok(Some(Engines { queue, store, durability, keyring: keys.ring()? }))
+    let Some(crops) = crops(config, data, &store, (shutdown, waiting)).await? else { return Ok(None) };
+    Ok(Some(Engines { queue, store, durability, crops, keyring: keys.ring()? }))
 }
 
 /// The queue on the configured server, for tools.
@@ -145,6 +150,31 @@ fn store_options(config: &Config) -> RedisStoreOptions {
         allow_weak_durability: config.redis.allow_weak_durability,
         wait_timeout: response_timeout(&config.redis) * 4 / 5,
         ..RedisStoreOptions::default()
+    }
+}
+
+/// The place of crops, if there is one. Like every other server, one that is away is waited for.
+async fn crops(
+    config: &Config,
+    data: &DataDir,
+    store: &Arc<dyn Store>,
+    (shutdown, waiting): (&Shutdown, &Condition),
+) -> Result<Option<Option<Crops>>, Failure> {
+    let Some(objects) = objects_place::objects(config, data)? else { return Ok(Some(None)) };
+    loop {
+        match Crops::open(store.clone(), objects.clone()).await {
+            Ok(crops) => return Ok(Some(Some(crops))),
+            Err(CropsError::Elsewhere(why)) => {
+                return Err(Failure::Unavailable(CropsError::Elsewhere(why).to_string()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "waiting for the place of the crops");
+                waiting.unmet(format!("waiting for the place of the crops: {error}"));
+            }
+        }
+        if pause(shutdown).await.is_none() {
+            return Ok(None);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod evidence_command;
 mod failure;
 mod maintenance;
 mod models_command;
+mod objects_place;
 mod output;
 mod progress;
 mod queue_command;

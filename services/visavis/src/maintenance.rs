@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crops::Crops;
 use domain::Timestamp;
 use gallery::Galleries;
 use queue::Queue;
@@ -32,6 +33,33 @@ pub async fn run(store: Arc<dyn Store>, galleries: Arc<Galleries>, stop: Cancell
         }
         if let Err(error) = galleries.maintain().await {
             tracing::warn!(%error, "the galleries could not be maintained");
+        }
+    }
+    Ok(())
+}
+
+/// Deletes crops that nobody owns, `every` so often those older than `older`, until `stop`.
+pub async fn sweep_crops(
+    crops: Crops,
+    (every, older): (Duration, Duration),
+    stop: CancellationToken,
+) -> Result<(), Infallible> {
+    let mut rounds = interval(every);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while let Some(_tick) = stop.run_until_cancelled(rounds.tick()).await {
+        // A sweep of many takes long, and may be broken off anywhere.
+        match stop.run_until_cancelled(crops.sweep(older)).await {
+            None => break,
+            Some(Ok(swept)) if swept.deleted + swept.foreign == 0 => {}
+            Some(Ok(swept)) => {
+                tracing::info!(
+                    looked_at = swept.looked_at,
+                    deleted = swept.deleted,
+                    foreign = swept.foreign,
+                    "crops swept"
+                );
+            }
+            Some(Err(error)) => tracing::warn!(%error, "crops that nobody owns could not be deleted"),
         }
     }
     Ok(())

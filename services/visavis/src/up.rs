@@ -139,7 +139,7 @@ impl Core {
         banner: Option<Banner>,
         admin: SocketAddr,
     ) -> Result<(), Failure> {
-        let mut upkeep = None;
+        let (mut upkeep, mut sweeps) = (None, None);
         if self.roles.worker() {
             let worker = tokio::select! {
                 worker = self.start_worker() => worker?,
@@ -150,6 +150,11 @@ impl Core {
             *running = Some(Role::spawn(|stop| async move { worker.run(ready, stop).await.map(drop) }));
             let (store, galleries) = (self.engines.store.clone(), self.galleries.clone());
             upkeep = Some(Role::spawn(|stop| maintenance::run(store, galleries, stop)));
+            if let Some(crops) = self.engines.crops.clone() {
+                let o = &self.config.objects;
+                let (every, older) = (o.sweep_every(), o.orphan_after());
+                sweeps = Some(Role::spawn(move |stop| maintenance::sweep_crops(crops, (every, older), stop)));
+            }
             self.process.waiting("joining the others");
             tokio::select! {
                 // A worker that ends before it is known ends this process below.
@@ -171,6 +176,9 @@ impl Core {
         if let Some(upkeep) = &mut upkeep {
             upkeep.finish("maintenance").await;
         }
+        if let Some(sweeps) = &mut sweeps {
+            sweeps.finish("sweeps of crops").await;
+        }
         outcome
     }
 
@@ -189,6 +197,7 @@ impl Core {
         let deps = GatewayDeps {
             store: self.engines.store.clone(),
             queue: self.engines.queue.clone(),
+            crops: self.engines.crops.clone(),
             registry: self.registry.clone(),
             system: self.process.clone(),
         };
@@ -207,6 +216,7 @@ impl Core {
             models: artefacts.models,
             runtime: artefacts.runtime,
             galleries: self.galleries.clone(),
+            crops: self.engines.crops.clone(),
             registry: self.registry.clone(),
         };
         Ok(Worker::start(wiring::worker(&self.config), deps).await?)

@@ -63,7 +63,7 @@ mod tests {
             pose: Pose::default(),
             quality,
         };
-        AlignedFace { face, crop: vision::Rgb8::filled(1, 1, [0; 3]) }
+        AlignedFace { face, crop: vision::Rgb8::filled(1, 1, [0; 3]), wide: None }
     }
 
     #[test]

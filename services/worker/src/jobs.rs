@@ -4,6 +4,7 @@
 pub mod bulk;
 mod catch_up;
 mod compare;
+mod crops;
 mod detect;
 mod embed;
 mod enrol;
@@ -15,6 +16,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use ::crops::Crops;
 use domain::{
     CalibrationTable, Collection, CollectionId, ErrorCode, Problem, Purpose, SubjectId, Template, TenantId,
     ThresholdSpec, Timestamp,
@@ -37,6 +39,8 @@ pub struct Desk {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) pepper: Pepper,
     pub(crate) galleries: Arc<Galleries>,
+    /// Where crops are kept, if anywhere.
+    pub(crate) crops: Option<Crops>,
     pub(crate) metrics: Metrics,
     /// What this worker says of itself; without its inbox.
     pub(crate) word: v1::WorkerPresence,

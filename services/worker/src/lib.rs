@@ -19,6 +19,7 @@ mod timings;
 
 use std::sync::Arc;
 
+use crops::Crops;
 use domain::{CalibrationTable, ContractId, Lane};
 use gallery::Galleries;
 use queue::{ConsumerOptions, Queue, Timing};
@@ -52,6 +53,8 @@ pub struct WorkerDeps {
     pub runtime: inference::OnnxRuntime,
     /// Collections in memory.
     pub galleries: Arc<Galleries>,
+    /// Where crops are kept; none where this process keeps no objects.
+    pub crops: Option<Crops>,
     /// Where metrics are registered.
     pub registry: prometheus::Registry,
 }
@@ -83,6 +86,7 @@ impl Worker {
             store: deps.store,
             pepper,
             galleries: deps.galleries,
+            crops: deps.crops,
             metrics,
             word,
             fence: Fence::default(),

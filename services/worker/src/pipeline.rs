@@ -10,7 +10,7 @@ use vision::{Alignment, Rgb8};
 use crate::{
     cpu::CpuPool,
     stages::{
-        align::{self, AlignedFace},
+        align::{self, AlignedFace, Cut},
         decode::{Decoder, Picture},
         detect::{Detector, Seen},
         embed::Embedder,
@@ -101,6 +101,25 @@ impl Pipeline {
     /// # Errors
     /// The image's own problem, `inference_failed`, `overloaded` or `deadline_exceeded`.
     pub async fn detect(&self, image: Bytes, max_faces: usize, context: &Context) -> Result<Found, Problem> {
+        self.detect_and_cut(image, (max_faces, Cut::Close), context).await
+    }
+
+    /// Name and side of the alignment.
+    #[must_use]
+    pub(crate) const fn alignment(&self) -> Alignment {
+        self.alignment
+    }
+
+    /// As [`Self::detect`], with what lies around each face if that is asked for.
+    ///
+    /// # Errors
+    /// As [`Self::detect`].
+    pub(crate) async fn detect_and_cut(
+        &self,
+        image: Bytes,
+        (max_faces, cut): (usize, Cut),
+        context: &Context,
+    ) -> Result<Found, Problem> {
         let admitted = self.decoder.admit(image, context.deadline).await?;
         let (stages, timings, deadline) = (self.clone(), Arc::clone(&context.timings), context.deadline);
         if self.detector.is_on_cores() {
@@ -110,7 +129,7 @@ impl Pipeline {
                 in_time(deadline)?;
                 let seen =
                     timings.time(Stage::Detect, || stages.detector.find(&picture.pixels, max_faces, deadline))?;
-                Ok(stages.aligned(&picture, seen, &timings))
+                Ok(stages.aligned(&picture, seen, cut, &timings))
             };
             return self.cpu.run(all).await?;
         }
@@ -121,11 +140,11 @@ impl Pipeline {
         let start = Instant::now();
         let (picture, seen) = self.detector.detect(decoded, max_faces, deadline).await?;
         timings.since(Stage::Detect, start);
-        self.cpu.go_on(move || stages.aligned(&picture, seen, &timings)).await
+        self.cpu.go_on(move || stages.aligned(&picture, seen, cut, &timings)).await
     }
 
-    fn aligned(&self, picture: &Picture, seen: Seen, timings: &Timings) -> Found {
-        let faces = timings.time(Stage::Align, || align::align(&picture.pixels, &seen.faces, self.alignment));
+    fn aligned(&self, picture: &Picture, seen: Seen, cut: Cut, timings: &Timings) -> Found {
+        let faces = timings.time(Stage::Align, || align::align(&picture.pixels, &seen.faces, self.alignment, cut));
         Found { width: picture.pixels.width(), height: picture.pixels.height(), faces, canvases: seen.canvases }
     }
 

@@ -1,5 +1,5 @@
-//! The steps of an erasure, in order: each clears one place and may be repeated. A further place (pictures kept as files,
-//! exports) is a further step here, before the look through all of them.
+//! The steps of an erasure, in order: each clears one place and may be repeated. A further place (exports)
+//! is a further step here, before the look through all of them.
 
 use domain::{ErasureId, ErrorCode, TenantId, Timestamp};
 use evidence::{ErasedSubject, Extent, Removed, SubjectOutcome, Verification, subject_digest};
@@ -15,6 +15,7 @@ use wire::v1::CatchUpRequest;
 use super::receipt;
 use crate::{
     context::Call,
+    crops,
     erasure::every_worker,
     problem::{ApiProblem, Result},
     state::App,
@@ -37,13 +38,15 @@ pub(super) enum Step {
     Results,
     /// Galleries in the memory of workers, and their snapshots.
     Galleries,
+    /// Objects of retained crops.
+    Crops,
     /// The look through all of them.
     Verification,
 }
 
 impl Step {
     /// In order.
-    pub const ALL: [Self; 4] = [Self::Records, Self::Results, Self::Galleries, Self::Verification];
+    pub const ALL: [Self; 5] = [Self::Records, Self::Results, Self::Galleries, Self::Crops, Self::Verification];
 
     /// As the record and the receipt name it.
     pub const fn name(self) -> &'static str {
@@ -51,6 +54,7 @@ impl Step {
             Self::Records => "records",
             Self::Results => "results",
             Self::Galleries => "galleries",
+            Self::Crops => "crops",
             Self::Verification => "verification",
         }
     }
@@ -105,6 +109,7 @@ impl Work<'_> {
             (Step::Records, Extent::Collection) => self.collection().await,
             (Step::Results, _) => self.results().await,
             (Step::Galleries, _) => self.ask(&[]).await.map(drop),
+            (Step::Crops, _) => self.crops().await,
             (Step::Verification, _) => self.look().await,
         }
     }
@@ -237,8 +242,18 @@ impl Work<'_> {
         Ok((workers, found))
     }
 
+    async fn crops(&mut self) -> Result<()> {
+        let handles = match self.record.extent {
+            Extent::Subjects => Some(self.handles().await?),
+            Extent::Collection => None,
+        };
+        let gone = crops::erase_all(self.app, &self.call, &self.record.collection, handles.as_deref()).await?;
+        self.note(move |record| record.removed.crops += gone).await
+    }
+
     async fn look(&mut self) -> Result<()> {
         let (id, mentions) = (&self.record.collection, Mentions::new(self.app.store.clone(), self.tenant));
+        let whole = self.record.extent == Extent::Collection;
         let (gone, records_found, mentions_found) = match self.record.extent {
             Extent::Subjects => {
                 let handles = self.handles().await?;
@@ -254,10 +269,11 @@ impl Work<'_> {
                 (Vec::new(), self.app.collections.left(self.tenant, id).await?, mentioned)
             }
         };
+        let crops_found = crops::left(self.app, &self.call, id, (!whole).then_some(&gone[..])).await?;
         let (workers, gallery_rows_found) = self.ask(&gone).await?;
         let at = Timestamp::now();
-        let found = Verification { at, records_found, mentions_found, gallery_rows_found, workers };
-        let clean = records_found + mentions_found + gallery_rows_found == 0;
+        let found = Verification { at, records_found, mentions_found, gallery_rows_found, crops_found, workers };
+        let clean = records_found + mentions_found + gallery_rows_found + crops_found == 0;
         self.note(move |record| {
             record.verification = Some(found);
             if !clean {
@@ -270,8 +286,8 @@ impl Work<'_> {
             return Ok(());
         }
         let detail = format!(
-            "after the erasure {records_found} records, {mentions_found} mentions and {gallery_rows_found} subjects in \
-             galleries were found"
+            "after the erasure {records_found} records, {mentions_found} mentions, {gallery_rows_found} subjects in \
+             galleries and {crops_found} crops were found"
         );
         Err(ApiProblem::new(ErrorCode::Conflict, detail))
     }

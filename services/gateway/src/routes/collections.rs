@@ -7,8 +7,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    Collection, CollectionId, ConsentPolicy, DecisionPolicy, Metadata, Problem, Purpose, QualityGate, Retention,
-    Timestamp,
+    Collection, CollectionId, ConsentPolicy, DecisionPolicy, Metadata, Problem, Purpose, QualityGate, RetainCrops,
+    Retention, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,6 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{created, patch::merge, tagged};
 use crate::{
     context::Call,
+    crops,
     erasure::{Of, confirmed},
     extract::{Ids, IfMatch, JsonBody, Page, PageQuery, Search},
     problem::Result,
@@ -46,6 +47,9 @@ struct NewCollection {
     /// Lowest quality that may be enrolled.
     #[serde(default)]
     quality_gate: QualityGate,
+    /// What is kept of pictures beyond the template.
+    #[serde(default)]
+    retain_crops: RetainCrops,
     /// How long subjects are kept.
     #[serde(default)]
     retention: Retention,
@@ -72,6 +76,9 @@ struct CollectionPatch {
     /// Lowest quality that may be enrolled.
     #[serde(default)]
     quality_gate: QualityGate,
+    /// What is kept of pictures beyond the template.
+    #[serde(default)]
+    retain_crops: RetainCrops,
     /// How long subjects are kept.
     #[serde(default)]
     retention: Retention,
@@ -143,6 +150,7 @@ async fn create(State(app): State<App>, call: Call, JsonBody(new): JsonBody<NewC
         purposes: new.purposes,
         decision: new.decision,
         quality_gate: new.quality_gate,
+        retain_crops: new.retain_crops,
         retention: new.retention,
         idle_from: new.retention.idle_days.map(|_| now),
         consent: new.consent,
@@ -152,6 +160,7 @@ async fn create(State(app): State<App>, call: Call, JsonBody(new): JsonBody<NewC
         updated_at: now,
     };
     check(&collection)?;
+    crops::check(&app, collection.retain_crops)?;
     let version = app.collections.create(&call.principal.tenant, &collection).await?;
     Ok(created(&format!("/v1/collections/{}", collection.id), Some(version), collection))
 }
@@ -176,7 +185,8 @@ async fn show(State(app): State<App>, call: Call, Ids(id): Ids<CollectionId>) ->
 
 /// Change a collection
 ///
-/// A JSON merge patch: members replace, `null` removes, the rest stays.
+/// A JSON merge patch: members replace, `null` removes, the rest stays. With `retain_crops` set to `none` the crops that
+/// are there are erased before the answer.
 #[utoipa::path(patch, path = "/v1/collections/{collection}", tag = "Collections", security(("bearer" = ["subjects:write"])),
     params(("collection" = CollectionId, Path), ("if-match" = Option<String>, Header, description = "Only if the entity tag is this one")),
     request_body(content((CollectionPatch = "application/merge-patch+json"), (CollectionPatch = "application/json"))),
@@ -199,14 +209,16 @@ async fn change(
         purposes,
         decision,
         quality_gate,
+        retain_crops,
         retention,
         consent,
         metadata,
         idle_from,
         ..
     } = found.value;
-    let present = CollectionPatch { name, purposes, decision, quality_gate, retention, consent, metadata };
-    let CollectionPatch { name, purposes, decision, quality_gate, retention, consent, metadata } =
+    let present =
+        CollectionPatch { name, purposes, decision, quality_gate, retain_crops, retention, consent, metadata };
+    let CollectionPatch { name, purposes, decision, quality_gate, retain_crops, retention, consent, metadata } =
         merge(&present, patch)?;
     let updated_at = Timestamp::now();
     let changed = Collection {
@@ -218,6 +230,7 @@ async fn change(
         purposes,
         decision,
         quality_gate,
+        retain_crops,
         retention,
         // Matches are noted from now on, where they were not before.
         idle_from: retention.idle_days.map(|_| idle_from.unwrap_or(updated_at)),
@@ -225,14 +238,18 @@ async fn change(
         metadata,
     };
     check(&changed)?;
+    crops::check(&app, retain_crops)?;
     // The patch was made from this version, so it is written over this version only.
     let version = app.collections.update(&call.principal.tenant, &changed, Some(found.version)).await?;
+    if retain_crops == RetainCrops::None {
+        crops::drop_all(&app, &call, &changed.id).await?;
+    }
     Ok(tagged(version, changed))
 }
 
 /// Delete a collection
 ///
-/// Erases every subject, face, template and consent in it.
+/// Erases every subject, face, template, crop and consent in it.
 #[utoipa::path(delete, path = "/v1/collections/{collection}", tag = "Collections", security(("bearer" = ["erase"])),
     params(("collection" = CollectionId, Path), ("if-match" = Option<String>, Header, description = "Only if the entity tag is this one")),
     responses((status = 204, description = "Erased")),

@@ -145,7 +145,8 @@ async fn show(State(app): State<App>, call: Call, Ids(id): Ids<ConsentId>) -> Re
 /// Withdraw a consent
 ///
 /// The subject's faces and templates are erased with it, unless another consent in force covers one of the collection's
-/// purposes: then it is matched for those alone from now on. Withdrawing twice changes nothing.
+/// purposes: then it is matched for those alone from now on. Crops go with it unless another one allows training as well.
+/// Withdrawing twice changes nothing.
 #[utoipa::path(post, path = "/v1/consents/{consent}/withdraw", tag = "Consents", security(("bearer" = ["consents"])),
     params(("consent" = ConsentId, Path)), responses((status = 200, body = WithdrawAnswer)),
     extensions(("x-problems" = json!(["consent_not_found", "queue_unavailable", "deadline_exceeded"]))))]
@@ -157,7 +158,7 @@ async fn withdraw(State(app): State<App>, call: Call, Ids(id): Ids<ConsentId>) -
     call.notes.subject(subject);
     // Also when no face went: an earlier request may have erased them and not seen it confirmed.
     let bare = app.subjects(&call.principal, collection).faces(subject).await?.is_empty();
-    let of = if bare { Of::Subject(subject, Reach::Kept) } else { Of::Nobody };
+    let of = if bare { Of::Subject(subject, Reach::Kept) } else { Of::Crops(subject) };
     confirmed(&app, &call, (collection, of), Ok(())).await?;
     Ok(Json(WithdrawAnswer { consent: done.consent.value.into(), faces_erased: done.faces_erased }))
 }

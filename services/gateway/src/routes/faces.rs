@@ -138,7 +138,7 @@ async fn show(
 
 /// Delete a face
 ///
-/// Erases the face and its template; the subject stays.
+/// Erases the face, its template and its crop; the subject stays.
 #[utoipa::path(delete, path = "/v1/collections/{collection}/subjects/{subject}/faces/{face}", tag = "Subjects", security(("bearer" = ["erase"])),
     params(("collection" = CollectionId, Path), ("subject" = SubjectId, Path), ("face" = FaceId, Path),
         ("if-match" = Option<String>, Header, description = "Only if the entity tag is this one")),

@@ -174,7 +174,7 @@ async fn change(
 
 /// Delete a subject
 ///
-/// Erases the subject with faces, templates and consents. From then on it is not found by any search, on any worker.
+/// Erases the subject with faces, templates, crops and consents. From then on it is not found by any search, on any worker.
 /// Where not every worker could confirm that in time the answer says so; the request can be repeated.
 #[utoipa::path(delete, path = "/v1/collections/{collection}/subjects/{subject}", tag = "Subjects", security(("bearer" = ["erase"])),
     params(("collection" = CollectionId, Path), ("subject" = SubjectId, Path),

@@ -96,6 +96,7 @@ impl App {
         let deps = GatewayDeps {
             store: store.clone(),
             queue: queue.clone(),
+            crops: None,
             registry: registry.clone(),
             system: system.clone(),
         };
@@ -137,6 +138,7 @@ impl App {
         let deps = GatewayDeps {
             store: self.store.clone(),
             queue: self.queue.clone(),
+            crops: None,
             registry: registry.clone(),
             system: self.system.clone(),
         };

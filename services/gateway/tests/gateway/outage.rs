@@ -98,6 +98,7 @@ async fn beside(app: &App) -> (String, Client, AbortOnDropHandle<()>) {
     let deps = GatewayDeps {
         store: app.store.clone(),
         queue: app.queue.clone(),
+        crops: None,
         registry: prometheus::Registry::new(),
         system: app.system.clone(),
     };

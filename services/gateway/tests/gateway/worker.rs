@@ -286,6 +286,7 @@ async fn enrol(store: &Arc<dyn Store>, e: &Envelope, r: v1::EnrolRequest) -> Res
     let who = if r.create { EnrolSubject::New(subject) } else { EnrolSubject::Existing(subject.id, None) };
     let subjects = Subjects::new(store.clone(), Pepper::load(&**store).await.unwrap(), tenant, collection);
     let enrolment = Enrolment {
+        crops: Vec::new(),
         subject: who,
         faces,
         consent,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CollectionId, ConsentPolicy, ContractId, Metadata, Purpose, QualityLevel, Retention, Timestamp};
+use crate::{CollectionId, Consent, ConsentPolicy, ContractId, Metadata, Purpose, QualityLevel, Retention, Timestamp};
 
 /// When an identification counts as a match.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,35 @@ impl QualityGate {
     }
 }
 
+/// What is kept of pictures beyond the template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RetainCrops {
+    /// Nothing.
+    #[default]
+    None,
+    /// The aligned face of every enrolled image whose consent allows training, as long as that consent is in force.
+    Training,
+}
+
+impl RetainCrops {
+    /// Until when the crop of a face may be kept whose enrolment rests on `consent`: forever, or to the consent's end;
+    /// nothing where it may not be kept.
+    #[must_use]
+    pub fn allows(self, consent: &Consent) -> Option<CropTerm> {
+        let kept = self == Self::Training && consent.training_allowed;
+        kept.then_some(CropTerm { until: consent.expires_at })
+    }
+}
+
+/// How long a crop may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CropTerm {
+    /// Its end, if it has one.
+    pub until: Option<Timestamp>,
+}
+
 /// A tenant's named gallery and its policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -64,6 +93,9 @@ pub struct Collection {
     /// Lowest quality that may be enrolled.
     #[serde(default)]
     pub quality_gate: QualityGate,
+    /// What is kept of pictures beyond the template.
+    #[serde(default)]
+    pub retain_crops: RetainCrops,
     /// How long subjects are kept.
     #[serde(default)]
     pub retention: Retention,

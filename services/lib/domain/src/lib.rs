@@ -21,7 +21,7 @@ mod time;
 pub use api_key::{ApiKey, FormerSecret, Principal, Scope, ScopeSet, TOKEN_PREFIX};
 pub use calibration::{CalibrationPoint, CalibrationTable, ResolvedThreshold, ThresholdSpec, ThresholdTarget};
 pub use cidr::{Cidr, CidrError};
-pub use collection::{Collection, DecisionPolicy, QualityGate};
+pub use collection::{Collection, CropTerm, DecisionPolicy, QualityGate, RetainCrops};
 pub use consent::{Consent, ConsentDraft, ConsentPolicy, ConsentStatus, Guardian, Notice, Purpose};
 pub use decision::{Candidate, Decision, decide};
 pub use error::{ErrorCode, FieldError, Problem};

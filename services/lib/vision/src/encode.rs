@@ -1,4 +1,5 @@
-//! Pixels to PNG, for reports and contact sheets. The only encoder: what the service is sent it never writes again.
+//! Pixels to PNG, without loss: for reports and contact sheets, and for the aligned faces that a collection retains for
+//! training, which are sealed before they are written. The only encoder: no picture is kept as it was sent.
 
 use crate::Rgb8;
 

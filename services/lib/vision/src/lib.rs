@@ -22,7 +22,7 @@ mod select;
 mod tensor;
 mod views;
 
-pub use align::{AlignError, Alignment, Similarity, align};
+pub use align::{AlignError, Alignment, MARGIN, Similarity, align, align_with_margin, without_margin};
 pub use decode::{DecodeError, ImageFormat, ImageInfo, Limits, Orientation, decode, probe};
 pub use describe::describe;
 pub use detect::{BatchItem, DetectError, Detection, DetectorHead, DetectorParams, OutputView};

@@ -3,18 +3,22 @@
 
 use bytes::Bytes;
 use domain::{
-    Collection, Consent, ConsentId, EnrolledFace, ErrorCode, Face, FaceId, FieldError, JobId, Problem, Purpose,
-    Subject, SubjectId, Template, TenantId, Timestamp,
+    Collection, Consent, ConsentId, CropTerm, EnrolledFace, ErrorCode, Face, FaceId, FieldError, JobId, Problem,
+    Purpose, Subject, SubjectId, Template, TenantId, Timestamp,
 };
 use futures::future::join_all;
 use store::{EnrolSubject, Enrolment, Outcome, Space, Subjects};
+use vision::Rgb8;
 use wire::v1::{self, EnrolReply, EnrolRequest, FaceSelection, Image, enrol_reply::RejectedImage};
 
-use super::{Desk, collection_gone, store_problem};
+use super::{Desk, collection_gone, crops, store_problem};
 use crate::{
     choose::{choose, faces_needed},
     pipeline::Context,
-    stages::{align::AlignedFace, in_time},
+    stages::{
+        align::{AlignedFace, Cut},
+        in_time,
+    },
     timings::Stage,
 };
 
@@ -44,17 +48,15 @@ pub(super) async fn run(
     let consent = consent(&subjects, &collection, &subject.id, request.consent.as_ref()).await?;
 
     let selection = request.face_selection();
-    let (accepted, rejected) = sort_out(desk, &collection, request.images, selection, context).await?;
+    let retained = consent.retained(&collection);
+    let how = (selection, if retained.is_some() { Cut::AlsoWide } else { Cut::Close });
+    let (accepted, rejected) = sort_out(desk, &collection, request.images, how, context).await?;
     let crops: Vec<_> = accepted.iter().map(|f| &f.crop).collect();
     let templates = desk.pipeline.embed(&crops, context).await?;
     in_time(context.deadline)?;
 
     let now = Timestamp::now();
-    let faces: Vec<(EnrolledFace, Template)> = accepted
-        .into_iter()
-        .zip(templates)
-        .map(|(f, template)| (enrolled(f.face, &subject.id, &template, now), template))
-        .collect();
+    let (faces, wide) = named(accepted.into_iter().zip(templates), &subject.id, now);
     let reply = EnrolReply {
         subject: Some((&subject).into()),
         faces: faces.iter().map(|(f, _)| f.into()).collect(),
@@ -63,6 +65,8 @@ pub(super) async fn run(
         consent_id: Some(consent.id().to_string()),
     };
     let enrolled = faces.len() as u64;
+    let place = crops::Place { tenant, collection: &collection.id, handle: subjects.handle(&subject.id) };
+    let kept = crops::keep(desk, place, retained, wide).await?;
     let enrolment = Enrolment {
         subject: if request.create {
             EnrolSubject::New(subject.clone())
@@ -70,6 +74,7 @@ pub(super) async fn run(
             EnrolSubject::Existing(subject.id.clone(), None)
         },
         faces,
+        crops: kept.clone(),
         required_consent: consent.on_record(),
         consent: consent.to_record(),
         job_id: job.clone(),
@@ -84,7 +89,12 @@ pub(super) async fn run(
     let start = std::time::Instant::now();
     let outcome = subjects.enrol(&enrolment).await.map_err(store_problem);
     context.timings.since(Stage::Store, start);
-    match outcome? {
+    // Where it is not known whether the commit took effect, the crops are left to the sweep.
+    let outcome = outcome?;
+    if !matches!(outcome, Outcome::Committed(_)) {
+        crops::take_back(desk, place, kept).await;
+    }
+    match outcome {
         Outcome::Committed(revision) => {
             desk.metrics.enrolled_faces.with_label_values(&["enrolled"]).inc_by(enrolled);
             if !request.create {
@@ -134,6 +144,21 @@ fn refused(outcome: &Outcome, collection: &Collection, subject: &SubjectId) -> P
     }
 }
 
+/// Gives each face its id, with its template and with its crop where there is one to retain.
+fn named(
+    found: impl Iterator<Item = (AlignedFace, Template)>,
+    subject: &SubjectId,
+    now: Timestamp,
+) -> (Vec<(EnrolledFace, Template)>, Vec<(FaceId, Rgb8)>) {
+    let (mut faces, mut wide) = (Vec::new(), Vec::new());
+    for (found, template) in found {
+        let face = enrolled(found.face, subject, &template, now);
+        wide.extend(found.wide.map(|crop| (face.id.clone(), crop)));
+        faces.push((face, template));
+    }
+    (faces, wide)
+}
+
 fn enrolled(face: Face, subject_id: &SubjectId, template: &Template, now: Timestamp) -> EnrolledFace {
     EnrolledFace {
         id: FaceId::generate(),
@@ -149,21 +174,27 @@ enum Basis {
     /// Given with the request, to be recorded with the enrolment.
     Given(Box<Consent>),
     /// On record already; must still be there at the commit.
-    Recorded(ConsentId),
+    Recorded(Box<Consent>),
 }
 
 impl Basis {
     const fn id(&self) -> &ConsentId {
         match self {
-            Self::Given(c) => &c.id,
-            Self::Recorded(id) => id,
+            Self::Given(c) | Self::Recorded(c) => &c.id,
+        }
+    }
+
+    /// How long crops may be kept on it, if at all.
+    fn retained(&self, collection: &Collection) -> Option<CropTerm> {
+        match self {
+            Self::Given(c) | Self::Recorded(c) => collection.retain_crops.allows(c),
         }
     }
 
     fn on_record(&self) -> Option<ConsentId> {
         match self {
             Self::Given(_) => None,
-            Self::Recorded(id) => Some(id.clone()),
+            Self::Recorded(c) => Some(c.id.clone()),
         }
     }
 
@@ -193,8 +224,10 @@ async fn consent(
         };
     }
     let recorded = subjects.consents(subject).await.map_err(store_problem)?;
-    let active = recorded.into_iter().map(|c| c.value).find(|c| c.serves(&collection.purposes, now));
-    active.map(|c| Basis::Recorded(c.id)).ok_or_else(|| consent_required(collection, subject))
+    let active = recorded.into_iter().map(|c| c.value).filter(|c| c.serves(&collection.purposes, now));
+    // Where crops are retained, one that allows it goes first.
+    let best = active.min_by_key(|c| collection.retain_crops.allows(c).is_none());
+    best.map(|c| Basis::Recorded(Box::new(c))).ok_or_else(|| consent_required(collection, subject))
 }
 
 fn consent_required(collection: &Collection, subject: &SubjectId) -> Problem {
@@ -214,11 +247,11 @@ async fn sort_out(
     desk: &Desk,
     collection: &Collection,
     images: Vec<Image>,
-    selection: FaceSelection,
+    how: (FaceSelection, Cut),
     context: &Context,
 ) -> Result<(Vec<AlignedFace>, Vec<RejectedImage>), Problem> {
     let sent = images.len();
-    let looked = images.into_iter().map(|image| fit(desk, collection, image, selection, context));
+    let looked = images.into_iter().map(|image| fit(desk, collection, image, how, context));
     let (mut accepted, mut rejected, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (index, outcome) in (0u32..).zip(join_all(looked).await) {
         match outcome {
@@ -249,10 +282,11 @@ async fn fit(
     desk: &Desk,
     collection: &Collection,
     image: Image,
-    selection: FaceSelection,
+    (selection, cut): (FaceSelection, Cut),
     context: &Context,
 ) -> Result<AlignedFace, (Problem, Option<v1::Quality>)> {
-    let found = desk.pipeline.detect(image.data, faces_needed(selection), context).await.map_err(|p| (p, None))?;
+    let needed = (faces_needed(selection), cut);
+    let found = desk.pipeline.detect_and_cut(image.data, needed, context).await.map_err(|p| (p, None))?;
     let chosen = choose(&found.faces, selection).map_err(|p| (p, None))?;
     let quality = &chosen.face.quality;
     if collection.quality_gate.admits(quality.level) {

@@ -11,15 +11,30 @@ pub struct AlignedFace {
     pub face: Face,
     /// The crop.
     pub crop: Rgb8,
+    /// The crop with what lies around it, where that was asked for.
+    pub wide: Option<Rgb8>,
+}
+
+/// Whether the faces of a picture are cut out with what lies around them as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// As the embedder sees them.
+    Close,
+    /// Also with margin, to be retained.
+    AlsoWide,
 }
 
 /// Aligns every face, on this thread; one whose landmarks no face could have is left out.
 #[must_use]
-pub fn align(image: &Rgb8, found: &[Detection], alignment: Alignment) -> Vec<AlignedFace> {
+pub fn align(image: &Rgb8, found: &[Detection], alignment: Alignment, cut: Cut) -> Vec<AlignedFace> {
     let aligned = found.iter().filter_map(|d| {
         let crop = vision::align(image, &d.landmarks, alignment).ok()?;
         let face = vision::describe(image, d, &crop);
-        Some(AlignedFace { face, crop })
+        let wide = match cut {
+            Cut::Close => None,
+            Cut::AlsoWide => Some(vision::align_with_margin(image, &d.landmarks, alignment).ok()?),
+        };
+        Some(AlignedFace { face, crop, wide })
     });
     aligned.collect()
 }

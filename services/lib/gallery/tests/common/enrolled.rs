@@ -90,6 +90,7 @@ impl Enrolled {
             purposes: vec!["access".parse().unwrap()],
             decision: Default::default(),
             quality_gate: Default::default(),
+            retain_crops: Default::default(),
             retention: Default::default(),
             idle_from: None,
             consent: Default::default(),
@@ -121,6 +122,7 @@ impl Enrolled {
             created_at: now,
         };
         let enrolment = Enrolment {
+            crops: Vec::new(),
             subject: who,
             faces: vec![(face, template)],
             consent: None,

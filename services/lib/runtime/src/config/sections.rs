@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::Cidr;
 use serde::{Deserialize, Serialize};
 
-use super::OidcSection;
+use super::{ObjectsSection, OidcSection};
 use crate::Secret;
 
 /// The effective configuration of a process.
@@ -29,6 +29,8 @@ pub struct Config {
     pub store: StoreSection,
     /// Sealing at rest.
     pub sealing: SealingSection,
+    /// Retained crops.
+    pub objects: ObjectsSection,
     /// Galleries in memory.
     pub gallery: GallerySection,
     /// Job lanes.

@@ -16,6 +16,7 @@ pub(super) fn broken_rules(config: &Config) -> Vec<Broken> {
     redis(config, &mut broken);
     super::oidc::broken_rules(config, &mut broken);
     sealing(config, &mut broken);
+    broken.extend(config.objects.faults());
     if let Err(e) = crate::telemetry::parse_filter(&config.telemetry.filter) {
         broken.push(("telemetry.filter", e));
     }

@@ -114,7 +114,8 @@ impl Consents {
     }
 
     /// Takes a consent back. In the same commit the subject's faces, templates and stored replies are erased,
-    /// unless another consent in force serves one of the collection's purposes. Withdrawing twice changes nothing.
+    /// unless another consent in force serves one of the collection's purposes. Crops go unless another one allows
+    /// training as well. Withdrawing twice changes nothing.
     ///
     /// # Errors
     /// Consent not found.
@@ -131,9 +132,12 @@ impl Consents {
             }
             let meta = read::<Collection>(&*self.store, space, META).await?.ok_or_else(not_found)?;
             let others = all_records(&*self.store, space, &format!("n/{h}/")).await?;
-            let mut permitted = false;
+            let (mut permitted, mut trains) = (false, false);
             for (key, record) in others.iter().filter(|(key, _)| *key != place.key) {
-                permitted |= decode::<Consent>(key, &record.value)?.serves(&meta.value.purposes, now);
+                let other = decode::<Consent>(key, &record.value)?;
+                let serves = other.serves(&meta.value.purposes, now);
+                permitted |= serves;
+                trains |= serves && meta.value.retain_crops.allows(&other).is_some();
             }
             consent.value.withdrawn_at = Some(now);
             let mut commit = Commit::new()
@@ -149,6 +153,10 @@ impl Consents {
                     faces_erased += if prefix == "f" { keys.len() } else { 0 };
                     commit = keys.into_iter().fold(commit, Commit::erase);
                 }
+            }
+            if !trains {
+                let crops = all_keys(&*self.store, space, &format!("o/{h}/")).await?;
+                commit = crops.into_iter().fold(commit, Commit::erase);
             }
             match self.store.commit(space, commit).await {
                 Ok(version) => {

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{Consent, ConsentId, ConsentStatus, EnrolledFace, JobId, Subject, SubjectId, Template, Timestamp};
+use domain::{Consent, ConsentId, ConsentStatus, EnrolledFace, FaceId, JobId, Subject, SubjectId, Template, Timestamp};
 
 use super::{
-    ATTEMPTS, RepoError, SubjectHandle, Subjects,
+    ATTEMPTS, CropRecord, RepoError, SubjectHandle, Subjects,
     collections::META,
     consents::{self, consent_key},
+    crops::put_crop,
     encode, read,
     subjects::{done_key, face_key, guard_key, subject_key, template_key, tombstone_key},
 };
@@ -45,6 +46,8 @@ pub struct Enrolment {
     pub subject: EnrolSubject,
     /// Faces to add, each with its template.
     pub faces: Vec<(EnrolledFace, Template)>,
+    /// Records of the crops retained of them.
+    pub crops: Vec<(FaceId, CropRecord)>,
     /// A consent to record along with it.
     pub consent: Option<Consent>,
     /// A consent on record that must be in force at the moment of the commit.
@@ -159,6 +162,9 @@ impl Subjects {
         for (face, template) in &e.faces {
             let key = face_key(h, &face.id);
             commit = commit.put(&key, encode(&key, face)?).put(template_key(h, &face.id), template.to_bytes());
+        }
+        for (face, crop) in &e.crops {
+            commit = put_crop(commit, h, (face, crop))?;
         }
         if let Some(consent) = &e.consent {
             let key = consent_key(h, &consent.id);

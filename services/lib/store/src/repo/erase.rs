@@ -14,7 +14,7 @@ use super::{
 use crate::{Commit, Precondition, Revision, StoreError};
 
 /// Prefixes of everything below a subject's handle.
-const BELOW: [&str; 4] = ["f", "v", "n", "d"];
+const BELOW: [&str; 5] = ["f", "v", "o", "n", "d"];
 
 /// Everything recorded below a subject's handle.
 #[derive(Debug, Default)]

@@ -2,8 +2,9 @@
 //! Enrolment is in `enrol.rs`, consents are in `consents.rs`.
 //!
 //! Keys, `{h}` being the subject's handle: `s/{h}` the subject, `f/{h}/{face}` a face, `v/{h}/{face}` its template,
-//! `n/{h}/{consent}` a consent, `d/{h}/{job}` the reply of a finished enrolment, `x/{h}` when it was erased,
-//! `l/{h}` when it was last seen, and `g/{h}` a guard that every addition below `{h}` rewrites, so that a deletion notices what it has not seen.
+//! `o/{h}/{face}` what is known of its retained crop, `n/{h}/{consent}` a consent, `d/{h}/{job}` the reply of a finished
+//! enrolment, `x/{h}` when it was erased, `l/{h}` when it was last seen, and `g/{h}` a guard that every addition below
+//! `{h}` rewrites, so that a deletion notices what it has not seen.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use domain::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ATTEMPTS, BATCH, Consents, Pepper, RepoError, SubjectHandle, Versioned, all_records, as_seen, consents, encode,
-    read, versioned,
+    ATTEMPTS, BATCH, Consents, Pepper, RepoError, SubjectHandle, Versioned, all_records, as_seen, consents,
+    crops::crop_key, encode, read, versioned,
 };
 use crate::{Commit, Precondition, Revision, Space, Store, StoreError};
 
@@ -144,7 +145,7 @@ impl Subjects {
         Ok(read(&*self.store, &self.space, &face_key(self.handle(id), face)).await?)
     }
 
-    /// Erases one face and its template.
+    /// Erases one face, its template and the key of its crop.
     ///
     /// # Errors
     /// Not found; [`RepoError::VersionMismatch`] when `if_version` is not the present one.
@@ -156,7 +157,11 @@ impl Subjects {
     ) -> Result<Revision, RepoError> {
         let h = self.handle(id);
         let key = face_key(h, face);
-        let commit = Commit::new().when(expected(&key, if_version)).erase(&key).erase(template_key(h, face));
+        let commit = Commit::new()
+            .when(expected(&key, if_version))
+            .erase(&key)
+            .erase(template_key(h, face))
+            .erase(crop_key(h, face));
         match self.store.commit(&self.space, commit).await {
             Err(StoreError::Precondition { .. }) => Err(match self.store.get(&self.space, &key).await? {
                 Some(_) => RepoError::VersionMismatch,

@@ -93,6 +93,7 @@ pub fn consent(subject: &str, purpose: &str) -> Consent {
 
 pub fn enrolment(id: &str, faces: usize) -> Enrolment {
     Enrolment {
+        crops: Vec::new(),
         subject: EnrolSubject::New(subject(id)),
         faces: (0..faces).map(|_| face(id)).collect(),
         consent: Some(consent(id, "access_control")),

@@ -3,16 +3,18 @@
 use super::Similarity;
 use crate::Rgb8;
 
-/// A `side × side` picture whose pixel (x, y) is the source at `to_source` of (x, y); black outside the source,
-/// fading over the last half pixel as each of the four neighbours counts for itself.
-pub(super) fn warp(image: &Rgb8, to_source: &Similarity, side: u32) -> Rgb8 {
-    let mut out = Rgb8::filled(side, side, [0; 3]);
-    let source = Source::new(image);
-    for (y, row) in out.data_mut().chunks_exact_mut(side as usize * 3).enumerate() {
+/// A picture of `side × side` with `margin` more on every side, whose pixel (x, y) is the source at `to_source` of
+/// (x − margin, y − margin); black outside the source, fading over the last half pixel as each of the four neighbours
+/// counts for itself. What is inside the margin is the same to the last bit, whatever the margin.
+pub(super) fn warp(image: &Rgb8, to_source: &Similarity, side: u32, margin: u32) -> Rgb8 {
+    let whole = side + 2 * margin;
+    let mut out = Rgb8::filled(whole, whole, [0; 3]);
+    let (source, margin) = (Source::new(image), f64::from(margin));
+    for (y, row) in out.data_mut().chunks_exact_mut(whole as usize * 3).enumerate() {
         // Along a row the place in the source moves by the same step.
-        let [x0, y0] = to_source.apply([0.0, y as f64]);
+        let [x0, y0] = to_source.apply([0.0, y as f64 - margin]);
         for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
-            let step = x as f64;
+            let step = x as f64 - margin;
             pixel.copy_from_slice(&source.sample([x0 + step * to_source.a, y0 + step * to_source.b]));
         }
     }
