@@ -3,15 +3,22 @@
 use std::sync::Arc;
 
 use link::{Link, LinkOptions};
-use store::{RedisStore, RedisStoreOptions, Store};
-use testkit::Cluster;
+use seal::Keyring;
+use store::{RedisStore, RedisStoreOptions, SealedStore, Store};
+use testkit::{Cluster, SEALING_KEY};
 
 /// The way to its Redis.
 pub fn link(cluster: &Cluster) -> Link {
     Link::new(LinkOptions::new(cluster.redis().url())).expect("an address")
 }
 
+/// The keys that everything on it is sealed with.
+pub fn keyring() -> Arc<Keyring> {
+    Arc::new(Keyring::parse(SEALING_KEY).expect("a key"))
+}
+
 /// Its records.
 pub async fn store(cluster: &Cluster) -> Arc<dyn Store> {
-    Arc::new(RedisStore::open(link(cluster), RedisStoreOptions::default()).await.expect("a store"))
+    let store = RedisStore::open(link(cluster), RedisStoreOptions::default()).await.expect("a store");
+    Arc::new(SealedStore::open(Arc::new(store), keyring()).await.expect("its key"))
 }

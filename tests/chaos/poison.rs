@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use testkit::{Cluster, ClusterOptions, Person, Picture, binary};
+use testkit::{Cluster, ClusterOptions, Person, Picture, SEALING_KEY, binary};
 use tokio::task::JoinSet;
 
 use crate::load::ALONE;
@@ -64,6 +64,7 @@ async fn poison_is_put_aside_after_three_deaths_and_its_neighbours_are_answered(
     }
     let letters = std::process::Command::new(binary())
         .args(["queue", "ls", "--lane", "interactive", "--redis", &cluster.redis().url()])
+        .env("VISAVIS__SEALING__KEY", SEALING_KEY)
         .output()
         .expect("the binary runs");
     let shown = String::from_utf8_lossy(&letters.stdout);

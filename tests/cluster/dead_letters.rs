@@ -7,9 +7,9 @@ use std::{
 };
 
 use domain::{ErrorCode, JobId, Lane, Problem, TenantId, Timestamp};
-use queue::{ConsumerOptions, Queue, RedisEngine, RedisOptions};
+use queue::{ConsumerOptions, Queue, RedisEngine, RedisOptions, SealedEngine};
 use store::Jobs;
-use testkit::{Client, Cluster, ClusterOptions, Image, Person, binary};
+use testkit::{Client, Cluster, ClusterOptions, Image, Person, SEALING_KEY, binary};
 
 use crate::inside;
 
@@ -18,7 +18,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 fn visavis(cluster: &Cluster, arguments: &[&str]) -> Output {
     let url = cluster.redis().url();
-    Command::new(binary()).arg("queue").args(arguments).args(["--redis", &url]).output().expect("the binary runs")
+    let mut command = Command::new(binary());
+    command.arg("queue").args(arguments).args(["--redis", &url]).env("VISAVIS__SEALING__KEY", SEALING_KEY);
+    command.output().expect("the binary runs")
 }
 
 #[track_caller]
@@ -52,7 +54,8 @@ async fn a_dead_letter_is_seen_tried_again_and_its_job_is_open_until_it_is_done(
     dead(&cluster, 0.0).await;
 
     // A worker that fails on it and says so in the job's record, as workers do.
-    let queue = Queue::new(Arc::new(RedisEngine::new(inside::link(&cluster), RedisOptions::default())));
+    let engine = Arc::new(RedisEngine::new(inside::link(&cluster), RedisOptions::default()));
+    let queue = Queue::new(Arc::new(SealedEngine::new(engine, &inside::keyring()).expect("a key")));
     let failing = queue.consumer(Lane::Bulk, ConsumerOptions::default());
     let delivery = failing.next(1).await.expect("the job").remove(0);
     let jobs = Jobs::new(inside::store(&cluster).await, &TenantId::new("default").expect("an id"));

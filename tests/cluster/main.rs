@@ -18,6 +18,8 @@ mod inside;
 mod proxy;
 mod rolling;
 mod round_trips;
+mod sealing;
+mod sealing_cost;
 mod slow;
 mod versions;
 

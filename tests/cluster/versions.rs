@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::{JobId, Lane, Timestamp};
-use queue::{Engine, Limit, Queue, RedisEngine, RedisOptions, Replies};
+use queue::{Engine, Limit, Queue, RedisEngine, RedisOptions, Replies, SealedEngine};
 use testkit::{Cluster, ClusterOptions, Person};
 use wire::v1::{DetectRequest, Envelope, Image, Reply, envelope::Request, reply::Outcome};
 
@@ -46,7 +46,8 @@ fn code(reply: &Reply) -> &str {
 async fn newer_fields_change_nothing_and_newer_kinds_are_left_to_newer_workers() {
     let _alone = ALONE.lock().await;
     let cluster = Cluster::start(ClusterOptions { gateways: 1, workers: 1, nginx: false, ..ClusterOptions::default() });
-    let engine = Arc::new(RedisEngine::new(inside::link(&cluster), RedisOptions::default()));
+    let engine = RedisEngine::new(inside::link(&cluster), RedisOptions::default());
+    let engine = Arc::new(SealedEngine::new(Arc::new(engine), &inside::keyring()).expect("a key"));
     let mut replies = Queue::new(Arc::clone(&engine) as Arc<dyn Engine>).open_replies().await.expect("replies");
     let [unknown, known, patient] = [(); 3].map(|()| JobId::generate());
 

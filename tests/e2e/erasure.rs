@@ -1,12 +1,17 @@
 //! Deleting takes the bytes as well: the template and the subject's name are in no file of the data directory, and
 //! what the store's file still holds of them cannot be opened any more.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use domain::{CollectionId, TenantId};
 use memchr::memmem;
 use serde_json::{Value, json};
-use store::{RedbStore, Store, Templates};
+use seal::Keyring;
+use store::{RedbStore, SealedStore, Store, Templates};
 use tempfile::TempDir;
 use testkit::{Client, Person, TestApp, enrolment};
 
@@ -27,13 +32,16 @@ fn found_below(folder: &Path, needle: &[u8]) -> bool {
     })
 }
 
-/// Templates that a store with this file and these keys gives out, as stored; none if it refuses.
-async fn stored_templates(file: &Path, keys: &Path) -> Vec<Vec<u8>> {
+/// Templates that a store with this file and these keys gives out to who has the key-encryption key, as stored; none if
+/// it refuses.
+async fn stored_templates([file, keys]: &[PathBuf; 2], sealing: &Path) -> Vec<Vec<u8>> {
     let copy = TempDir::new().expect("a folder");
     let path = copy.path().join("store.redb");
     fs::copy(file, &path).expect("the store's file");
     fs::copy(keys, copy.path().join("store.redb.keys")).expect("the store's keys");
     let Ok(store) = RedbStore::open(&path) else { return Vec::new() };
+    let keyring = Keyring::parse(&fs::read_to_string(sealing).expect("the sealing key")).expect("a key");
+    let Ok(store) = SealedStore::open(Arc::new(store), Arc::new(keyring)).await else { return Vec::new() };
     let store: Arc<dyn Store> = Arc::new(store);
     let (tenant, collection) = (TenantId::new("default"), CollectionId::new("c"));
     let templates = Templates::new(store, &tenant.expect("an id"), &collection.expect("an id"));
@@ -42,7 +50,7 @@ async fn stored_templates(file: &Path, keys: &Path) -> Vec<Vec<u8>> {
 }
 
 /// The store's file and its keys, of a service that has stopped.
-fn files(folder: &Path) -> [std::path::PathBuf; 2] {
+fn files(folder: &Path) -> [PathBuf; 2] {
     ["store.redb", "store.redb.keys"].map(|name| folder.join(name))
 }
 
@@ -68,8 +76,9 @@ async fn nothing_of_a_deleted_subject_is_left_on_disk() {
     for file in files(app.data_dir()) {
         fs::copy(&file, before.path().join(file.file_name().expect("a name"))).expect("a copy");
     }
-    let [old_file, old_keys] = files(before.path());
-    let stored = stored_templates(&old_file, &old_keys).await;
+    let sealing = app.data_dir().join("sealing.key");
+    let old = files(before.path());
+    let stored = stored_templates(&old, &sealing).await;
     assert_eq!(stored.len(), 2);
     assert!(stored.iter().any(|t| t.ends_with(&template)), "these are the bytes to look for");
 
@@ -93,12 +102,13 @@ async fn nothing_of_a_deleted_subject_is_left_on_disk() {
     assert_eq!(app.wait(), Some(0), "a clean end");
     absent("after the end");
 
-    let [file, keys] = files(&folder);
-    let left = stored_templates(&file, &keys).await;
+    let now = files(&folder);
+    let left = stored_templates(&now, &sealing).await;
     assert_eq!(left.len(), 1, "the other subject is still there");
     assert!(!left.iter().any(|t| t.ends_with(&template)));
     // A backup of the old file is of no use without the keys that were destroyed.
-    let revived = stored_templates(&old_file, &keys).await;
+    let [old_file, keys] = [old[0].clone(), now[1].clone()];
+    let revived = stored_templates(&[old_file, keys], &sealing).await;
     assert!(!revived.iter().any(|t| t.ends_with(&template)), "the old file with today's keys gives the template back");
 }
 

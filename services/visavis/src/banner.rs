@@ -20,6 +20,8 @@ pub struct Banner {
     pub collection: String,
     /// A picture to try with.
     pub photo: Option<PathBuf>,
+    /// File with the key that the data directory's records are sealed with, if it lies there.
+    pub sealing_key: Option<PathBuf>,
 }
 
 impl Banner {
@@ -36,6 +38,9 @@ impl Banner {
         ];
         for (name, value) in rows {
             let _ = writeln!(text, "  {name:14} {value}");
+        }
+        if let Some(file) = &self.sealing_key {
+            let _ = writeln!(text, "  {:14} {} (keep a copy: without it nothing here can be read)", "sealing key", file.display());
         }
         text.push_str("\nTry it: make a collection, enrol somebody, identify them.\n\n");
         if self.photo.is_none() {
@@ -124,6 +129,7 @@ mod tests {
             models: "yunet+sface".into(),
             collection: "demo".into(),
             photo: photo.map(Into::into),
+            sealing_key: Some("/data/sealing.key".into()),
         };
         banner.text()
     }
@@ -136,6 +142,7 @@ mod tests {
         assert!(lines.iter().all(|l| l.contains("--cacert '/data dir/tls/cert.pem'")), "{text}");
         assert!(lines[1].contains("images=@/data/astronaut.png https://localhost:8443/v1/collections/demo/subjects"));
         assert!(text.contains("http://[::1]:9090/metrics") && !text.contains("PHOTO"));
+        assert!(text.contains("/data/sealing.key (keep a copy"), "{text}");
     }
 
     #[test]

@@ -11,8 +11,10 @@ use crate::settings::Flags;
 
 mod bench;
 mod eval;
+mod sealing;
 
 pub use bench::{BenchCommand, ModelsBenchArgs, OutputArgs, PipelineArgs, SearchArgs, ServeArgs};
+pub use sealing::SealingCommand;
 pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, TableFormat, VerificationArgs};
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
@@ -38,6 +40,11 @@ pub enum Command {
     Queue {
         #[command(subcommand)]
         command: QueueCommand,
+    },
+    /// Make and replace the keys that records are sealed with
+    Sealing {
+        #[command(subcommand)]
+        command: SealingCommand,
     },
     /// List, fetch or bring in models
     Models {

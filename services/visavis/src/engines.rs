@@ -10,8 +10,11 @@ use runtime::config::{Erase, QueueEngine, RedisSection, StoreEngine};
 use runtime::{Condition, Config, Secret, Shutdown};
 use store::{EraseMode, RedbOptions, RedbStore, RedisStore, RedisStoreOptions, Store};
 
+use seal::Keyring;
+
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
+use crate::sealing::{self, Keys};
 use crate::wiring;
 
 /// Pause between attempts to reach a server.
@@ -25,6 +28,8 @@ pub struct Engines {
     pub store: Arc<dyn Store>,
     /// What an acknowledged write survives, for people.
     pub durability: String,
+    /// Keys that seal what this process keeps beside them; none where nothing is sealed.
+    pub keyring: Option<Arc<Keyring>>,
 }
 
 /// Opens what the configuration names. Gives nothing when the process is told to stop while it waits for a server.
@@ -37,37 +42,61 @@ pub async fn open(
     shutdown: &Shutdown,
     waiting: &Condition,
 ) -> Result<Option<Engines>, Failure> {
-    let Some(queue) = queue(config, shutdown, waiting).await? else { return Ok(None) };
+    let keys = sealing::keys(config, data.is_fresh()).await?;
+    let Some(queue) = queue(config, &keys, shutdown, waiting).await? else { return Ok(None) };
     let Some((store, durability)) = store(config, data, shutdown, waiting).await? else { return Ok(None) };
-    Ok(Some(Engines { queue, store, durability }))
+    let store = keys.over_store(store).await?;
+    Ok(Some(Engines { queue, store, durability, keyring: keys.ring()? }))
 }
 
 /// The queue on the configured server, for tools.
 ///
 /// # Errors
 /// No server named, or an address that cannot be read.
-pub fn shared_queue(config: &Config) -> Result<(Queue, RedisEngine), Failure> {
+pub fn shared_queue(config: &Config, keys: &Keys) -> Result<(Queue, RedisEngine), Failure> {
     let url = config.redis.queue_url.as_ref().or(config.redis.url.as_ref());
     let missing = || Failure::Usage("name the server of the queue: --redis URL, or redis.url".into());
     let options = RedisOptions { lane_bytes: config.queue.lane_bytes, ..RedisOptions::default() };
     let engine = RedisEngine::new(connect(&config.redis, url.ok_or_else(missing)?)?, options);
-    Ok((Queue::new(Arc::new(engine.clone())).lane_capacity(config.queue.lane_jobs), engine))
+    let sealed = keys.over_queue(Arc::new(engine.clone()))?;
+    Ok((Queue::new(sealed).lane_capacity(config.queue.lane_jobs), engine))
 }
 
 /// The store on the configured server, for tools that read and change job records only.
 ///
 /// # Errors
-/// No server named, an address that cannot be read, a server that is away.
-pub async fn shared_store(config: &Config) -> Result<Arc<dyn Store>, Failure> {
+/// No server named, an address that cannot be read, a server that is away, keys that are not the store's.
+pub async fn shared_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, Failure> {
     let options = RedisStoreOptions { erase: EraseMode::Logical, allow_weak_durability: true, ..store_options(config) };
-    Ok(Arc::new(RedisStore::open(store_link(config)?, options).await?))
+    keys.over_store(Arc::new(RedisStore::open(store_link(config)?, options).await?)).await
 }
 
-async fn queue(config: &Config, shutdown: &Shutdown, waiting: &Condition) -> Result<Option<Queue>, Failure> {
+/// The configured store as it lies there, for the tools that look after its keys. An embedded one must not be in use.
+///
+/// # Errors
+/// A store that is not there, in use or away.
+pub async fn store_for_tools(config: &Config) -> Result<Arc<dyn Store>, Failure> {
+    if config.store.engine == StoreEngine::Redis {
+        return Ok(Arc::new(RedisStore::open(store_link(config)?, store_options(config)).await?));
+    }
+    let path = config.store.data_dir.join("store.redb");
+    if !path.exists() {
+        return Err(Failure::Usage(format!("there is no store at {}: --data-dir DIR or --redis URL", path.display())));
+    }
+    let options = RedbOptions { cache_bytes: config.store.cache_bytes, ..RedbOptions::default() };
+    Ok(Arc::new(RedbStore::open_with(&path, options)?))
+}
+
+async fn queue(
+    config: &Config,
+    keys: &Keys,
+    shutdown: &Shutdown,
+    waiting: &Condition,
+) -> Result<Option<Queue>, Failure> {
     if config.queue.engine == QueueEngine::Memory {
         return Ok(Some(Queue::memory(wiring::queue(config))));
     }
-    let (queue, engine) = shared_queue(config)?;
+    let (queue, engine) = shared_queue(config, keys)?;
     let look = async || match engine.check_server().await {
         Ok(report) => Look::Answered(report),
         Err(error) if error.is_final() => Look::Refused(error.to_string()),

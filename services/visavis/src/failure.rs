@@ -86,7 +86,10 @@ impl From<AdminKeyError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(e: StoreError) -> Self {
-        Self::Unavailable(e.to_string())
+        match &e {
+            StoreError::Sealing(_) => Self::Usage(e.to_string()),
+            _ => Self::Unavailable(e.to_string()),
+        }
     }
 }
 

@@ -18,6 +18,8 @@ mod queue_command;
 mod records;
 mod roles;
 mod sample;
+mod sealing;
+mod sealing_command;
 mod settings;
 mod system;
 mod up;
@@ -63,6 +65,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Gateway(args) => up::run(settings::load(&args.settings())?, Roles::Gateway).await,
         Command::Worker(args) => up::run(settings::load(&args.settings())?, Roles::Worker).await,
         Command::Queue { command } => queue_command::run(&settings::load(&command.settings())?.config, &command).await,
+        Command::Sealing { command } => {
+            sealing_command::run(&settings::load(&command.settings())?.config, &command).await
+        }
         Command::Models { command } => match command {
             ModelsCommand::List(args) => models_command::list(&settings::load(&args.settings())?.config),
             ModelsCommand::Fetch { names, models } => {

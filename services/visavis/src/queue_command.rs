@@ -11,6 +11,7 @@ use crate::engines;
 use crate::failure::Failure;
 use crate::output;
 use crate::records::Records;
+use crate::sealing;
 
 /// Most dead letters looked at.
 const ALL: usize = 10_000;
@@ -20,7 +21,8 @@ const ALL: usize = 10_000;
 /// # Errors
 /// A server that is away, a dead letter that is not there, an id that is none.
 pub async fn run(config: &Config, command: &QueueCommand) -> Result<(), Failure> {
-    let (queue, _) = engines::shared_queue(config)?;
+    let keys = sealing::keys(config, false).await?;
+    let (queue, _) = engines::shared_queue(config, &keys)?;
     match command {
         QueueCommand::Ls { lane, json, .. } => list(&queue, lanes(*lane), *json).await,
         QueueCommand::Show { id, lane, .. } => {
@@ -29,7 +31,7 @@ pub async fn run(config: &Config, command: &QueueCommand) -> Result<(), Failure>
             Ok(())
         }
         QueueCommand::Retry(LetterArgs { id, lane, .. }) => {
-            let records = Records::of(config).await?;
+            let records = Records::of(config, &keys).await?;
             let mut count = 0;
             for (lane, letter) in chosen(&queue, &lanes(*lane), id.as_deref()).await? {
                 count += usize::from(records.retry(&queue, lane, &letter).await?);

@@ -10,6 +10,7 @@ use store::{Jobs, RepoError, Store};
 
 use crate::engines;
 use crate::failure::Failure;
+use crate::sealing::Keys;
 
 /// Where job records are, if that is in reach: an embedded store belongs to the process that has it open.
 pub struct Records(Option<Arc<dyn Store>>);
@@ -18,11 +19,11 @@ impl Records {
     /// Those of the configured store.
     ///
     /// # Errors
-    /// A server that is away or will not do.
-    pub async fn of(config: &Config) -> Result<Self, Failure> {
+    /// A server that is away or will not do, keys that are not the store's.
+    pub async fn of(config: &Config, keys: &Keys) -> Result<Self, Failure> {
         match config.store.engine {
             StoreEngine::Redb => Ok(Self(None)),
-            StoreEngine::Redis => Ok(Self(Some(engines::shared_store(config).await?))),
+            StoreEngine::Redis => Ok(Self(Some(engines::shared_store(config, keys).await?))),
         }
     }
 

@@ -95,7 +95,8 @@ impl Core {
         engines: Engines,
     ) -> Self {
         let max_bytes = Some(config.gallery.max_bytes).filter(|b| *b > 0);
-        let options = GalleryOptions { snapshots: Some(data.snapshots()), max_bytes, threads: 0 };
+        let keyring = engines.keyring.clone();
+        let options = GalleryOptions { snapshots: Some(data.snapshots()), keyring, max_bytes, threads: 0 };
         let galleries = Arc::new(Galleries::new(engines.store.clone(), options));
         let queue_engine = match config.queue.engine {
             QueueEngine::Memory => "memory",
@@ -235,7 +236,9 @@ impl Core {
 
     fn banner(&self, address: SocketAddr, admin: SocketAddr, key_file: PathBuf) -> Banner {
         let (cert, _) = wiring::certificate(&self.config, &self.data);
-        Banner { address, admin, cert, key_file, models: String::new(), collection: String::new(), photo: None }
+        let (models, collection) = Default::default();
+        let sealing_key = crate::sealing::kept_beside(&self.config);
+        Banner { address, admin, cert, key_file, models, collection, photo: None, sealing_key }
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 
 use domain::{CollectionId, ContractId, TenantId};
 use parking_lot::Mutex;
+use seal::Keyring;
 use store::{Mark, Revision, Space, Store};
 
 use crate::{
@@ -31,6 +32,8 @@ const ATTEMPTS: usize = 3;
 pub struct GalleryOptions {
     /// Where snapshots are kept; none without.
     pub snapshots: Option<PathBuf>,
+    /// Keys that seal them; without, they lie there as they are.
+    pub keyring: Option<Arc<Keyring>>,
     /// Memory for all galleries together, in bytes; the least recently searched are dropped beyond it. Unbounded
     /// without. The gallery in use always stays.
     pub max_bytes: Option<usize>,
@@ -94,7 +97,7 @@ impl Galleries {
     pub fn new(store: Arc<dyn Store>, options: GalleryOptions) -> Self {
         Self {
             store,
-            snapshots: options.snapshots.map(Snapshots::new),
+            snapshots: options.snapshots.map(|dir| Snapshots::new(dir, options.keyring)),
             max_bytes: options.max_bytes,
             pool: Arc::new(Pool::new(options.threads)),
             cells: Mutex::default(),

@@ -17,6 +17,7 @@ mod live;
 mod pool;
 mod probe;
 mod ranking;
+mod sealing;
 mod snapshot;
 mod sweep;
 pub mod synthetic;

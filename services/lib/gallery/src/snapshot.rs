@@ -3,21 +3,29 @@
 //!
 //! Layout, integers little-endian: magic (8 bytes, the last is the version), revision u64, fingerprint (32), tenant and
 //! collection (u16 length and text each); per row a 1, handle (16), face id (u16 length and text), template (u32 length
-//! and bytes as in the store); a 0, rows u64; SHA-256 of all before.
+//! and bytes as in the store); a 0, rows u64; SHA-256 of all before. Where there is a key-encryption key all of it is
+//! sealed under a data key of the file's own, after a magic that says so; see `sealing.rs`.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use domain::{CollectionId, FaceId, Template, TenantId};
+use seal::Keyring;
 use sha2::{Digest, Sha256};
 use store::{Revision, Space, SubjectHandle};
 
-use crate::{RowKey, live::Live};
+use crate::{
+    RowKey,
+    live::Live,
+    sealing::{self, damaged},
+};
 
-const MAGIC: [u8; 8] = *b"VISGAL\0\x01";
+/// First bytes of a snapshot, sealed or not.
+pub const MAGIC: [u8; 8] = *b"VISGAL\0\x01";
 
 /// Longest template accepted: contract and 65 536 values.
 const MAX_TEMPLATE: usize = 16 + 2 * 65_536;
@@ -39,12 +47,13 @@ pub struct Header {
 #[derive(Clone, Debug)]
 pub struct Snapshots {
     dir: PathBuf,
+    keyring: Option<Arc<Keyring>>,
 }
 
 impl Snapshots {
-    /// In `dir`, made when first written to.
-    pub const fn new(dir: PathBuf) -> Self {
-        Self { dir }
+    /// In `dir`, made when first written to; sealed where there are keys.
+    pub const fn new(dir: PathBuf, keyring: Option<Arc<Keyring>>) -> Self {
+        Self { dir, keyring }
     }
 
     /// Hashed: ids differ in case only where some file systems do not.
@@ -64,7 +73,7 @@ impl Snapshots {
         let temporary = path.with_extension("partial");
         make_private_dir(&self.dir)?;
         destroy(&temporary)?;
-        let written = write(&temporary, header, live, abort);
+        let written = self.write(&temporary, header, live, abort);
         match written {
             Ok(Some(rows)) => {
                 // The file it replaces may hold rows erased since.
@@ -103,12 +112,11 @@ impl Snapshots {
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] for a damaged one.
     pub fn header(&self, tenant: &TenantId, collection: &CollectionId) -> io::Result<Option<Header>> {
-        let file = match File::open(self.path(tenant, collection)) {
-            Ok(file) => file,
+        let header = match self.header_of(&self.path(tenant, collection)) {
+            Ok(header) => header,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
-        let header = read_header(&mut BufReader::new(file))?;
         let ours = header.tenant == *tenant && header.collection == *collection;
         if ours { Ok(Some(header)) } else { Err(damaged("another collection's")) }
     }
@@ -118,8 +126,8 @@ impl Snapshots {
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] for a damaged snapshot; the file system's.
     pub fn load(&self, header: &Header, mut row: impl FnMut(RowKey, &Template) -> io::Result<()>) -> io::Result<()> {
-        let file = File::open(self.path(&header.tenant, &header.collection))?;
-        let mut from = Hashed { inner: BufReader::with_capacity(1 << 20, file), hash: Sha256::new() };
+        let inner = sealing::open(&self.path(&header.tenant, &header.collection), self.keyring.as_deref())?;
+        let mut from = Hashed { inner, hash: Sha256::new() };
         if read_header(&mut from)? != *header {
             return Err(damaged("replaced while it was read"));
         }
@@ -146,6 +154,25 @@ impl Snapshots {
         Ok(())
     }
 
+    fn header_of(&self, path: &Path) -> io::Result<Header> {
+        read_header(&mut sealing::open(path, self.keyring.as_deref())?)
+    }
+
+    fn write(
+        &self,
+        path: &Path,
+        header: &Header,
+        live: &Live,
+        abort: &dyn Fn() -> bool,
+    ) -> io::Result<Option<u64>> {
+        let mut to = sealing::Writer::begin(create_private(path)?, path, self.keyring.as_deref())?;
+        let rows = write_rows(&mut to, header, live, abort)?;
+        if rows.is_some() {
+            to.finish()?.sync_all()?;
+        }
+        Ok(rows.filter(|_| !abort()))
+    }
+
     /// Headers of all snapshots in the directory, and of those begun and not finished; damaged ones are destroyed.
     ///
     /// # Errors
@@ -160,14 +187,15 @@ impl Snapshots {
         for entry in entries {
             let path = entry?.path();
             let Some(kind) = path.extension().and_then(|x| x.to_str()) else { continue };
-            let header = || read_header(&mut BufReader::new(File::open(&path)?));
-            match kind {
-                "gallery" => match header() {
-                    Ok(header) => finished.push(header),
-                    Err(_) => destroy(&path)?,
-                },
+            match (kind, self.header_of(&path)) {
+                ("gallery", Ok(header)) => finished.push(header),
+                ("gallery", Err(reason)) => {
+                    tracing::warn!(%reason, "a snapshot that cannot be used is destroyed");
+                    destroy(&path)?;
+                }
+                ("partial", Ok(header)) => unfinished.push(header),
+                ("partial", Err(e)) if sealing::is_foreign(&e) => destroy(&path)?,
                 // One without a header has no rows yet, and may be about to get them from this very process.
-                "partial" => unfinished.extend(header()),
                 _ => {}
             }
         }
@@ -175,9 +203,13 @@ impl Snapshots {
     }
 }
 
-fn write(path: &Path, header: &Header, live: &Live, abort: &dyn Fn() -> bool) -> io::Result<Option<u64>> {
-    let file = create_private(path)?;
-    let mut to = Hashed { inner: BufWriter::with_capacity(1 << 20, file), hash: Sha256::new() };
+fn write_rows(
+    to: &mut impl Write,
+    header: &Header,
+    live: &Live,
+    abort: &dyn Fn() -> bool,
+) -> io::Result<Option<u64>> {
+    let mut to = Hashed { inner: to, hash: Sha256::new() };
     to.write_all(&MAGIC)?;
     to.write_all(&header.revision.0.to_le_bytes())?;
     to.write_all(&header.fingerprint)?;
@@ -205,8 +237,7 @@ fn write(path: &Path, header: &Header, live: &Live, abort: &dyn Fn() -> bool) ->
     to.write_all(&rows.to_le_bytes())?;
     let digest = to.hash.finalize();
     to.inner.write_all(&digest)?;
-    to.inner.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    Ok(if abort() { None } else { Some(rows) })
+    Ok(Some(rows))
 }
 
 fn read_header(from: &mut impl Read) -> io::Result<Header> {
@@ -243,10 +274,6 @@ impl<T: Read> Read for Hashed<T> {
         self.hash.update(&bytes[..n]);
         Ok(n)
     }
-}
-
-fn damaged(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
 fn array<const N: usize>(from: &mut impl Read) -> io::Result<[u8; N]> {

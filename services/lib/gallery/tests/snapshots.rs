@@ -14,6 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use common::{enrolled::*, *};
+use seal::Keyring;
 use store::{Changes, Commit, Durability, Page, Record, Revision, Space, Store, StoreError};
 use visavis_gallery::{Galleries, GalleryOptions};
 
@@ -135,6 +136,67 @@ async fn a_damaged_snapshot_is_ignored_and_removed() {
     }
     fs::write(&file, good).unwrap();
     assert_eq!(restarted(&e, dir.path(), 3).await, (vec![face_id(3)], 0), "undamaged it is good");
+}
+
+/// Galleries as after a restart, with this key.
+async fn restarted_with(e: &Enrolled, dir: &Path, keyring: Option<&Arc<Keyring>>) -> (Vec<domain::FaceId>, usize) {
+    let counting = Arc::new(Counting { store: Arc::clone(&e.store), pages: AtomicUsize::new(0) });
+    let options = sealing(dir, keyring);
+    let g = Galleries::new(Arc::clone(&counting) as Arc<dyn Store>, options);
+    let found = e.faces(&g, 3).await;
+    g.save_all().await.unwrap();
+    (found, counting.pages.load(Ordering::SeqCst))
+}
+
+fn sealing(dir: &Path, keyring: Option<&Arc<Keyring>>) -> GalleryOptions {
+    GalleryOptions { snapshots: Some(dir.join("snapshots")), keyring: keyring.cloned(), ..Default::default() }
+}
+
+fn ring(n: u8) -> Arc<Keyring> {
+    Arc::new(Keyring::parse(&format!("{n:02x}").repeat(32)).unwrap())
+}
+
+#[tokio::test]
+async fn a_sealed_snapshot_serves_a_restart_and_shows_no_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let e = saved(dir.path(), KEPT).await;
+    assert!(on_disk(dir.path(), 3), "one that is not sealed shows its rows");
+    // Not taken by who has a key, and replaced by one that is sealed.
+    let (ours, theirs) = (ring(1), ring(2));
+    assert_eq!(restarted_with(&e, dir.path(), Some(&ours)).await, (vec![face_id(3)], 1));
+    assert!(files(dir.path()).len() == 1 && (0..10).all(|n| !on_disk(dir.path(), n)));
+    assert_eq!(restarted_with(&e, dir.path(), Some(&ours)).await, (vec![face_id(3)], 0));
+    // With another key, or none, it is read afresh from the store, and taken over.
+    assert_eq!(restarted_with(&e, dir.path(), Some(&theirs)).await, (vec![face_id(3)], 1));
+    assert_eq!(restarted_with(&e, dir.path(), Some(&theirs)).await, (vec![face_id(3)], 0));
+    assert_eq!(restarted_with(&e, dir.path(), None).await, (vec![face_id(3)], 1));
+    // Nor is it good under another collection's name.
+    restarted_with(&e, dir.path(), Some(&ours)).await;
+    let g = Galleries::new(Arc::clone(&e.store), sealing(dir.path(), Some(&ours)));
+    let file = files(dir.path()).remove(0);
+    fs::rename(&file, file.with_file_name("0".repeat(32)).with_extension("gallery")).unwrap();
+    g.sweep_snapshots().await.unwrap();
+    assert!(files(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_damaged_sealed_snapshot_is_ignored_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (e, key) = (saved(dir.path(), KEPT).await, ring(1));
+    restarted_with(&e, dir.path(), Some(&key)).await;
+    let file = files(dir.path()).remove(0);
+    let good = fs::read(&file).unwrap();
+    let serves = async |bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        restarted_with(&e, dir.path(), Some(&key)).await
+    };
+    for at in [0, 7, 8, 20, 110, 140, good.len() / 2, good.len() - 1] {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        assert_eq!(serves(&bytes).await, (vec![face_id(3)], 1), "changed at {at}");
+        assert_eq!(serves(&good[..at]).await, (vec![face_id(3)], 1), "cut at {at}");
+    }
+    assert_eq!(serves(&good).await, (vec![face_id(3)], 0), "undamaged it is good");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod producer;
 mod rate;
 mod redis;
 mod rejection;
+mod sealed;
 mod takeover;
 
 pub use consumer::Consumer;
@@ -27,3 +28,4 @@ pub use producer::{Queue, Replies};
 pub use rate::{Rate, Spent};
 pub use redis::{RedisEngine, RedisOptions};
 pub use rejection::{OnRejected, Rejection};
+pub use sealed::SealedEngine;

@@ -12,8 +12,8 @@ use figment::value::Value;
 
 pub use sections::{
     AdminSection, Config, Erase, GallerySection, GatewaySection, LimitsSection, LogFormat, ModelsSection, Precision,
-    Provider, QueueEngine, QueueSection, RedisSection, ShutdownSection, StoreEngine, StoreSection, TelemetrySection,
-    TlsVersion, WorkerSection,
+    Provider, QueueEngine, QueueSection, RedisSection, SealingMode, SealingSection, ShutdownSection, StoreEngine,
+    StoreSection, TelemetrySection, TlsVersion, WorkerSection,
 };
 
 /// The embedded defaults, commented: also the reference of all keys.

@@ -33,6 +33,12 @@ impl Space {
         Self(format!("collection/{tenant}/{collection}").into())
     }
 
+    /// Whether this is a collection's.
+    #[must_use]
+    pub(crate) fn is_collection(&self) -> bool {
+        self.0.starts_with("collection/")
+    }
+
     /// The space of this name, as an engine wrote it down.
     #[must_use]
     pub(crate) fn named(name: &str) -> Self {
@@ -261,6 +267,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Commits after `after`, oldest first, at most `limit` of them.
     async fn changes(&self, space: &Space, after: Revision, limit: usize) -> Result<Changes, StoreError>;
+
+    /// Every space that a commit has gone to; some may be empty by now.
+    async fn spaces(&self) -> Result<Vec<Space>, StoreError> {
+        Err(StoreError::Unavailable("this engine does not list its spaces".into()))
+    }
 
     /// What an acknowledged commit survives.
     fn durability(&self) -> Durability;

@@ -22,6 +22,9 @@ pub enum StoreError {
     /// The engine failed: disk full, file locked by another process, server gone.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// The key-encryption keys of this process and the store do not go together.
+    #[error("{0}")]
+    Sealing(String),
 }
 
 impl StoreError {
@@ -31,7 +34,7 @@ impl StoreError {
         match self {
             Self::Precondition { .. } => ErrorCode::Conflict,
             Self::Damaged { .. } => ErrorCode::Internal,
-            Self::Unavailable(_) => ErrorCode::StoreUnavailable,
+            Self::Unavailable(_) | Self::Sealing(_) => ErrorCode::StoreUnavailable,
         }
     }
 }

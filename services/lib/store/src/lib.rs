@@ -1,5 +1,5 @@
-//! Records with atomic commits and a change feed: the trait, its engines (redb, embedded, and Redis, shared) and
-//! the repositories.
+//! Records with atomic commits and a change feed: the trait, its engines (redb, embedded, and Redis, shared), the seal
+//! over either, and the repositories.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -8,6 +8,7 @@ mod error;
 mod redb;
 mod redis;
 mod repo;
+mod sealed;
 
 pub use engine::{
     Change, Changes, Commit, Durability, Keys, Mark, Op, Page, Precondition, Record, Revision, Space, Store,
@@ -20,3 +21,4 @@ pub use repo::{
     Idempotency, IdempotencySlot, ItemResult, Jobs, Lookup, Outcome, Pepper, Removed, RepoError, StoredReply,
     SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Versioned, Withdrawal,
 };
+pub use sealed::{Rewrapped, SealedStore};

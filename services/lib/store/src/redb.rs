@@ -136,6 +136,11 @@ impl Store for RedbStore {
         self.read(move |r| r.get(&space, &key)).await
     }
 
+    async fn get_many(&self, space: &Space, keys: &[String]) -> Result<Vec<Option<Record>>, StoreError> {
+        let (space, keys) = (space.clone(), keys.to_vec());
+        self.read(move |r| keys.iter().map(|key| r.get(&space, key)).collect()).await
+    }
+
     async fn scan(&self, space: &Space, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
         let range = range(space, prefix, after, limit);
         self.read(move |r| r.scan(&range)).await
@@ -165,6 +170,10 @@ impl Store for RedbStore {
     async fn changes(&self, space: &Space, after: Revision, limit: usize) -> Result<Changes, StoreError> {
         let space = space.clone();
         self.read(move |r| r.changes(&space, after, limit)).await
+    }
+
+    async fn spaces(&self) -> Result<Vec<Space>, StoreError> {
+        Ok(self.reader.spaces.all().into_keys().collect())
     }
 
     fn durability(&self) -> Durability {

@@ -237,6 +237,10 @@ impl Store for RedisStore {
         format::changes(self.client.read_script(&call).await?, after, limit)
     }
 
+    async fn spaces(&self) -> Result<Vec<Space>, StoreError> {
+        self.known_spaces().await
+    }
+
     fn durability(&self) -> Durability {
         self.standing().durability
     }

@@ -20,6 +20,7 @@ use crate::{Precondition, Record, Revision, Space, Store, StoreError};
 
 pub use bulk::ItemResult;
 pub use collections::Collections;
+pub(crate) use collections::META;
 pub use consents::{ConsentRow, Consents, Withdrawal};
 pub use enrol::{EnrolSubject, Enrolment, Outcome};
 pub use handle::{Pepper, SubjectHandle};

@@ -40,6 +40,6 @@ pub use process::{Memory, forget_peak, memory_of, signal};
 pub use redis::RedisServer;
 pub use redis_cluster::{RedisCluster, Sentinels};
 pub use redis_options::{Product, RedisOptions};
-pub use service::Service;
+pub use service::{SEALING_KEY, Service};
 pub use service_options::{Role, ServiceOptions};
 pub use shared::{Row, read_csv, shared, shared_or_skip};

@@ -19,6 +19,9 @@ const START_LIMIT: Duration = Duration::from_secs(300);
 /// Lines for `curl` that `up` prints.
 const EXAMPLES: usize = 3;
 
+/// The key that everything on a shared server is sealed with, for every process that joins it.
+pub const SEALING_KEY: &str = "5e415e415e415e415e415e415e415e415e415e415e415e415e415e415e415e41";
+
 /// A process of the service. Dropping it kills it; its data stay.
 #[derive(Debug)]
 pub struct Service {
@@ -238,6 +241,7 @@ impl Service {
             .arg(&options.data_dir)
             .args(&options.arguments)
             .env("VISAVIS__MODELS__CACHE_DIR", cache_dir())
+            .envs(shares_a_server(options).then_some(("VISAVIS__SEALING__KEY", SEALING_KEY)))
             .envs(options.environment.iter().map(|(k, v)| (k, v)))
             .current_dir(options.data_dir.parent().expect("a data directory lies in a folder"))
             .stdin(Stdio::null())
@@ -264,6 +268,12 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Whether it is not alone with its data, and has to be told the key to them; tests may name another.
+fn shares_a_server(options: &ServiceOptions) -> bool {
+    let named = options.environment.iter().any(|(name, _)| name.starts_with("VISAVIS__SEALING__KEY"));
+    !named && options.arguments.iter().any(|a| a == "--redis")
 }
 
 /// Reports what a person would look for in a line: the first address after `https://` is the API's, after `http://` the

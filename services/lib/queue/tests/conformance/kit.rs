@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::{JobId, Lane, Timestamp};
-use visavis_queue::{ConsumerOptions, Depth, Engine, Entry, Limit, MemoryEngine, MemoryOptions, Queue, Timing};
+use seal::Keyring;
+use visavis_queue::{
+    ConsumerOptions, Depth, Engine, Entry, Limit, MemoryEngine, MemoryOptions, Queue, SealedEngine, Timing,
+};
 use wire::v1::{DetectReply, DetectRequest, Envelope, Problem, Reply, envelope::Request, reply::Outcome};
 
 pub const LANE: Lane = Lane::Interactive;
@@ -16,6 +19,12 @@ pub const LONG: Duration = Duration::from_secs(60);
 
 pub fn memory() -> Option<Arc<dyn Engine>> {
     Some(Arc::new(MemoryEngine::new(MemoryOptions::default())))
+}
+
+/// The same with everything on it sealed.
+pub fn sealed(engine: Option<Arc<dyn Engine>>) -> Option<Arc<dyn Engine>> {
+    let keyring = Keyring::parse(&Keyring::fresh_key().unwrap()).unwrap();
+    Some(Arc::new(SealedEngine::new(engine?, &keyring).unwrap()))
 }
 
 pub fn options() -> ConsumerOptions {

@@ -78,3 +78,5 @@ conformance!(memory, crate::kit::memory(), true);
 conformance!(valkey, crate::servers::valkey(), false);
 conformance!(cluster, crate::servers::cluster(), false);
 conformance!(redis, crate::servers::redis(), false);
+conformance!(sealed_memory, crate::kit::sealed(crate::kit::memory()), true);
+conformance!(sealed_valkey, crate::kit::sealed(crate::servers::valkey()), false);

@@ -23,6 +23,8 @@ pub struct Config {
     pub redis: RedisSection,
     /// Records.
     pub store: StoreSection,
+    /// Sealing at rest.
+    pub sealing: SealingSection,
     /// Galleries in memory.
     pub gallery: GallerySection,
     /// Job lanes.
@@ -255,6 +257,32 @@ pub enum StoreEngine {
     Redb,
     /// Shared by processes.
     Redis,
+}
+
+/// `[sealing]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealingSection {
+    /// Whether anything is sealed.
+    pub mode: SealingMode,
+    /// File with the key-encryption keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// The keys themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Secret<String>>,
+    /// Program and arguments that print the keys; run without a shell.
+    pub key_command: Vec<String>,
+}
+
+/// Whether what is kept is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SealingMode {
+    /// Everything.
+    On,
+    /// Nothing.
+    Off,
 }
 
 /// `[gallery]`.

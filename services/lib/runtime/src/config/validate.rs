@@ -14,6 +14,7 @@ pub(super) fn broken_rules(config: &Config) -> Vec<Broken> {
     worker(config, &mut broken);
     names(config, &mut broken);
     redis(config, &mut broken);
+    sealing(config, &mut broken);
     if let Err(e) = crate::telemetry::parse_filter(&config.telemetry.filter) {
         broken.push(("telemetry.filter", e));
     }
@@ -140,6 +141,20 @@ fn redis(config: &Config, broken: &mut Vec<Broken>) {
     }
     if !(0.0..1e9).contains(&config.gateway.key_requests_per_second) {
         broken.push(("gateway.key_requests_per_second", "must be a rate, or 0 for no bound".into()));
+    }
+}
+
+/// Keys come from one place.
+fn sealing(config: &Config, broken: &mut Vec<Broken>) {
+    let s = &config.sealing;
+    let given = [
+        ("sealing.key_file", s.key_file.is_some()),
+        ("sealing.key", s.key.is_some()),
+        ("sealing.key_command", !s.key_command.is_empty()),
+    ];
+    let mut given = given.iter().filter(|(_, given)| *given).map(|(key, _)| *key);
+    if let (Some(first), Some(second)) = (given.next(), given.next()) {
+        broken.push((second, format!("cannot be given beside {first}: the keys come from one place")));
     }
 }
 

@@ -17,11 +17,8 @@ const BATCH: u64 = 1_000;
 
 impl RedisStore {
     pub(super) async fn sweep_all(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let mut list = redis::cmd("SMEMBERS");
-        list.arg(keys::spaces(self.client.link().prefix()));
         let (mut swept, mut unfinished) = (0, Vec::new());
-        for name in array(self.client.read(&list).await?)? {
-            let space = Space::named(&string(name)?);
+        for space in self.known_spaces().await? {
             loop {
                 let (removed, erasure) = self.sweep_some(&space, now).await?;
                 swept += usize::try_from(removed).unwrap_or(0);
@@ -38,6 +35,13 @@ impl RedisStore {
             }
         }
         Ok(swept)
+    }
+
+    /// The spaces listed on the server.
+    pub(super) async fn known_spaces(&self) -> Result<Vec<Space>, StoreError> {
+        let mut list = redis::cmd("SMEMBERS");
+        list.arg(keys::spaces(self.client.link().prefix()));
+        array(self.client.read(&list).await?)?.into_iter().map(|name| Ok(Space::named(&string(name)?))).collect()
     }
 
     /// One batch: how many were removed, and the space's last unfinished erasure or 0.

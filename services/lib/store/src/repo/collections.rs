@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::{BATCH, RepoError, Versioned, as_seen, consents, encode, read};
 use crate::{Commit, Precondition, Revision, Space, Store, StoreError};
 
-pub(super) const META: &str = "meta";
+pub(crate) const META: &str = "meta";
 const MARKERS: &str = "collections/";
 
 /// Batches of an emptying under way at once, so that they share what the engine does to erase.

@@ -41,10 +41,16 @@ pub async fn on_redis() -> Fixture {
 
 /// On this one.
 pub async fn on(dir: Option<TempDir>, store: Arc<dyn Store>) -> Fixture {
+    let fixture = beside(dir, store).await;
+    fixture.collections.create(&fixture.tenant, &collection("staff")).await.unwrap();
+    fixture
+}
+
+/// On this one, where another has made the collection.
+pub async fn beside(dir: Option<TempDir>, store: Arc<dyn Store>) -> Fixture {
     let pepper = Pepper::load(&*store).await.unwrap();
     let tenant: TenantId = "acme".parse().unwrap();
     let collections = Collections::new(store.clone());
-    collections.create(&tenant, &collection("staff")).await.unwrap();
     let subjects = Subjects::new(store.clone(), pepper, tenant.clone(), "staff".parse().unwrap());
     let consents = Consents::new(store.clone(), pepper, tenant.clone());
     let templates = Templates::new(store.clone(), &tenant, &"staff".parse().unwrap());

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::client::Server;
 use crate::cli::ServeArgs;
 use crate::failure::Failure;
+use crate::sealing;
 
 /// A first start fetches models.
 const START: Duration = Duration::from_secs(300);
@@ -50,6 +51,8 @@ impl Service {
     fn new(name: &str) -> Result<Self, Failure> {
         let folder = std::env::temp_dir().join(format!("visavis-bench-{}-{name}", std::process::id()));
         fs::create_dir_all(&folder).map_err(|e| failed(&e))?;
+        let key = seal::Keyring::fresh_key().map_err(|e| Failure::Other(e.to_string()))?;
+        sealing::write_new(&folder.join("sealing.key"), &key).map_err(|e| failed(&e))?;
         Ok(Self { processes: Vec::new(), address: free().map_err(|e| failed(&e))?, folder })
     }
 
@@ -70,6 +73,9 @@ impl Service {
         };
         command.arg(role).args(flags).args(["--admin-listen", &admin.to_string()]);
         command.arg("--data-dir").arg(self.data(role)).args(args.models.as_arguments());
+        // A key of the bench's own, for what lies on the Redis; without sealing where its caller turns that off.
+        command.env("VISAVIS__SEALING__KEY_FILE", self.folder.join("sealing.key"));
+        ["VISAVIS__SEALING__KEY", "VISAVIS__SEALING__KEY_COMMAND"].map(|name| command.env_remove(name));
         command.stdout(output.try_clone().map_err(|e| failed(&e))?).stderr(output);
         let process = command.spawn().map_err(|e| failed(&e))?;
         self.processes.push((process, log, warm.to_owned()));
