@@ -100,7 +100,8 @@ async fn servers_and_disks_show_nothing_of_who_is_enrolled_and_hold_nothing_of_w
     let handles: Vec<&str> = after.iter().filter_map(|(key, _)| key.strip_prefix("s/")).collect();
     assert_eq!(handles.len(), 1);
     let hers = before.iter().filter(|(key, _)| key.contains('/') && !key.contains(handles[0]));
-    let hers: Vec<_> = hers.filter(|(key, _)| ["s/", "f/", "v/", "n/", "g/", "~key/"].iter().any(|p| key.starts_with(p))).collect();
+    let hers: Vec<_> =
+        hers.filter(|(key, _)| ["s/", "f/", "v/", "n/", "g/", "~key/"].iter().any(|p| key.starts_with(p))).collect();
     assert!(hers.len() >= 6, "{hers:?}");
     for (key, value) in hers {
         assert!(found_below(&redis, value).is_empty(), "{key} is still on the server's disk");

@@ -18,9 +18,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("queue", &["domain", "wire", "link", "seal"]),
     ("store", &["domain", "wire", "link", "seal"]),
     ("gallery", &["domain", "store", "seal"]),
+    ("transfer", &["domain", "seal"]),
     ("models", &["domain", "onnx", "objects", "store"]),
     ("compress", &["domain", "onnx"]),
-    ("gateway", &["domain", "wire", "queue", "store", "models", "runtime"]),
+    ("gateway", &["domain", "wire", "queue", "store", "transfer", "models", "runtime"]),
     (
         "worker",
         &["domain", "wire", "queue", "store", "objects", "vision", "inference", "gallery", "onnx", "models", "runtime"],

@@ -9,8 +9,8 @@ use std::{
 
 use domain::{CollectionId, TenantId};
 use memchr::memmem;
-use serde_json::{Value, json};
 use seal::Keyring;
+use serde_json::{Value, json};
 use store::{RedbStore, SealedStore, Store, Templates};
 use tempfile::TempDir;
 use testkit::{Client, Person, TestApp, enrolment};

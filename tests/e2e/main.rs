@@ -7,6 +7,7 @@ mod asynchronous;
 mod consents;
 mod erasure;
 mod journey;
+mod moving;
 mod recognise;
 mod refusals;
 mod transport;

@@ -15,6 +15,7 @@ mod patch;
 mod probes;
 mod subjects;
 mod system;
+mod transfer;
 mod verify;
 
 use axum::{
@@ -42,6 +43,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(identify::routes())
         .merge(verify::routes())
         .merge(consents::routes())
+        .merge(transfer::routes())
         .merge(jobs::routes())
         .merge(api_keys::routes())
 }

@@ -40,7 +40,12 @@ impl Banner {
             let _ = writeln!(text, "  {name:14} {value}");
         }
         if let Some(file) = &self.sealing_key {
-            let _ = writeln!(text, "  {:14} {} (keep a copy: without it nothing here can be read)", "sealing key", file.display());
+            let _ = writeln!(
+                text,
+                "  {:14} {} (keep a copy: without it nothing here can be read)",
+                "sealing key",
+                file.display()
+            );
         }
         text.push_str("\nTry it: make a collection, enrol somebody, identify them.\n\n");
         if self.photo.is_none() {

@@ -10,12 +10,14 @@ use crate::queue_command::LaneName;
 use crate::settings::Flags;
 
 mod bench;
+mod convert;
 mod eval;
 mod sealing;
 
 pub use bench::{BenchCommand, ModelsBenchArgs, OutputArgs, PipelineArgs, SearchArgs, ServeArgs};
-pub use sealing::SealingCommand;
+pub use convert::{CompreFaceArgs, ConvertCommand};
 pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, TableFormat, VerificationArgs};
+pub use sealing::SealingCommand;
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
 #[derive(Debug, Parser)]
@@ -40,6 +42,11 @@ pub enum Command {
     Queue {
         #[command(subcommand)]
         command: QueueCommand,
+    },
+    /// Make requests out of what another system holds
+    Convert {
+        #[command(subcommand)]
+        command: ConvertCommand,
     },
     /// Make and replace the keys that records are sealed with
     Sealing {

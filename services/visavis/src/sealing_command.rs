@@ -74,8 +74,10 @@ async fn rotate(config: &Config) -> Result<(), Failure> {
              rotate again"
         )));
     }
-    output::text("The former keys are needed no longer for the store: take them out of the file once the queue has \
-                  run dry and every process has been restarted.");
+    output::text(
+        "The former keys are needed no longer for the store: take them out of the file once the queue has \
+                  run dry and every process has been restarted.",
+    );
     Ok(())
 }
 

@@ -21,5 +21,7 @@ mod presence;
 mod recognise;
 mod resources;
 mod serving;
+mod transfer_refusals;
+mod transfers;
 mod unplugged;
 mod worker;

@@ -158,13 +158,7 @@ impl Snapshots {
         read_header(&mut sealing::open(path, self.keyring.as_deref())?)
     }
 
-    fn write(
-        &self,
-        path: &Path,
-        header: &Header,
-        live: &Live,
-        abort: &dyn Fn() -> bool,
-    ) -> io::Result<Option<u64>> {
+    fn write(&self, path: &Path, header: &Header, live: &Live, abort: &dyn Fn() -> bool) -> io::Result<Option<u64>> {
         let mut to = sealing::Writer::begin(create_private(path)?, path, self.keyring.as_deref())?;
         let rows = write_rows(&mut to, header, live, abort)?;
         if rows.is_some() {
@@ -203,12 +197,7 @@ impl Snapshots {
     }
 }
 
-fn write_rows(
-    to: &mut impl Write,
-    header: &Header,
-    live: &Live,
-    abort: &dyn Fn() -> bool,
-) -> io::Result<Option<u64>> {
+fn write_rows(to: &mut impl Write, header: &Header, live: &Live, abort: &dyn Fn() -> bool) -> io::Result<Option<u64>> {
     let mut to = Hashed { inner: to, hash: Sha256::new() };
     to.write_all(&MAGIC)?;
     to.write_all(&header.revision.0.to_le_bytes())?;

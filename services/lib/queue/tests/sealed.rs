@@ -9,9 +9,7 @@ use link::{Link, LinkOptions};
 use seal::Keyring;
 use testkit::RedisServer;
 use visavis_queue::{ConsumerOptions, Engine, Queue, RedisEngine, RedisOptions, SealedEngine, describe};
-use wire::v1::{
-    DetectRequest, Envelope, Image, Problem, Reply, WorkerPresence, envelope::Request, reply::Outcome,
-};
+use wire::v1::{DetectRequest, Envelope, Image, Problem, Reply, WorkerPresence, envelope::Request, reply::Outcome};
 
 const A: &str = "aa0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const B: &str = "bb0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";

@@ -43,9 +43,7 @@ fn the_first_key_wraps_and_all_unwrap() {
     assert_eq!(Keyring::wrapper(&again), Some(new.active()));
     assert_eq!(new.unwrap(&again, b"here").unwrap().id(), key.id());
     assert_eq!(new.unwrap(b"", b"here").unwrap_err(), SealError::Form);
-    assert_eq!(new.unwrap(&[1; 100], b"here").unwrap_err().code(), {
-        domain::ErrorCode::StoreUnavailable
-    });
+    assert_eq!(new.unwrap(&[1; 100], b"here").unwrap_err().code(), { domain::ErrorCode::StoreUnavailable });
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub use redb::{RedbOptions, RedbStore};
 pub use redis::{Appendfsync, EraseMode, RedisStore, RedisStoreOptions};
 pub use repo::{
     ApiKeys, Attempt, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, EnrolSubject, Enrolment,
-    Idempotency, IdempotencySlot, ItemResult, Jobs, Lookup, Outcome, Pepper, Removed, RepoError, StoredReply,
-    SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Versioned, Withdrawal,
+    Idempotency, IdempotencySlot, ImportOutcome, ItemResult, Jobs, Lookup, Outcome, Pepper, Removed, RepoError,
+    StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Versioned, WholeSubject, Withdrawal,
 };
 pub use sealed::{Rewrapped, SealedStore};

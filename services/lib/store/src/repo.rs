@@ -11,6 +11,7 @@ mod jobs;
 mod keys;
 mod subjects;
 mod templates;
+mod transfer;
 
 use bytes::Bytes;
 use domain::{ErrorCode, Timestamp};
@@ -29,6 +30,7 @@ pub use jobs::Jobs;
 pub use keys::ApiKeys;
 pub use subjects::{Count, Lookup, Removed, Subjects};
 pub use templates::{ChangedKey, SubjectRow, TemplateRow, Templates};
+pub use transfer::{ImportOutcome, WholeSubject};
 
 /// How often a change that lost a race is tried again before the caller hears of it.
 const ATTEMPTS: usize = 16;

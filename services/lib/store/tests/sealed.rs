@@ -10,8 +10,8 @@ use common::{fixture::*, *};
 use domain::Timestamp;
 use seal::Keyring;
 use store::{
-    Changes, Commit, Precondition, RedbOptions, RedbStore, RedisStoreOptions, Revision, Rewrapped, SealedStore,
-    Space, Store, StoreError,
+    Changes, Commit, Precondition, RedbOptions, RedbStore, RedisStoreOptions, Revision, Rewrapped, SealedStore, Space,
+    Store, StoreError,
 };
 use tempfile::TempDir;
 use testkit::RedisServer;
@@ -359,7 +359,8 @@ async fn scans_of_a_large_collection() {
     async fn filled(store: &dyn Store) -> Space {
         let space = Space::collection(&"acme".parse().unwrap(), &"staff".parse().unwrap());
         for batch in 0..SUBJECTS / 500 {
-            let rows = (0..500).map(|n| u128::from(batch * 500 + n).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835));
+            let rows =
+                (0..500).map(|n| u128::from(batch * 500 + n).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835));
             let commit = rows.fold(Commit::new(), |c, h| c.put(format!("v/{h:032x}/face"), vec![7; 1_040]));
             store.commit(&space, commit).await.unwrap();
         }

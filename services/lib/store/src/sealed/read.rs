@@ -50,11 +50,7 @@ impl SealedStore {
         opened(space, key, &held, record)
     }
 
-    pub(super) async fn read_many(
-        &self,
-        space: &Space,
-        keys: &[String],
-    ) -> Result<Vec<Option<Record>>, StoreError> {
+    pub(super) async fn read_many(&self, space: &Space, keys: &[String]) -> Result<Vec<Option<Record>>, StoreError> {
         let (mut found, missing) = self.at_hand(space, keys.iter().map(String::as_str));
         let all: Vec<String> = missing.iter().map(|o| o.name()).chain(keys.iter().cloned()).collect();
         let mut records = self.inner.get_many(space, &all).await?;
