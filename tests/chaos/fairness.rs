@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use domain::{ApiKey, KeyId, Scope, TenantId, Timestamp};
+use domain::{ApiKey, KeyId, Scope, TenantId};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use store::ApiKeys;
@@ -31,16 +31,9 @@ fn request(client: &Client, photo: &bytes::Bytes, deadline: Option<Duration>) ->
 /// An API key of another tenant, with every scope.
 async fn key_of(cluster: &Cluster, tenant: &str) -> String {
     let secret = "0123456789abcdef0123456789abcdef";
-    let key = ApiKey {
-        id: KeyId::new(tenant).expect("an id"),
-        tenant: TenantId::new(tenant).expect("an id"),
-        name: tenant.to_owned(),
-        scopes: Scope::ALL.iter().copied().collect(),
-        secret_sha256: hex::encode(Sha256::digest(secret)),
-        created_at: Timestamp::now(),
-        rotated_at: None,
-        expires_at: None,
-    };
+    let (id, owner) = (KeyId::new(tenant).expect("an id"), TenantId::new(tenant).expect("an id"));
+    let hash = hex::encode(Sha256::digest(secret));
+    let key = ApiKey::new(id, owner, Scope::ALL.iter().copied().collect(), hash);
     ApiKeys::new(inside::store(cluster).await).create(&key).await.expect("a new key");
     format!("vv_{tenant}_{secret}")
 }

@@ -8,8 +8,13 @@
     reason = "a test fails by panicking; figures show with --nocapture"
 )]
 
+mod clock;
+mod disk;
+mod erasure_killed;
 #[path = "../events.rs"]
 mod events;
+#[path = "../evidence.rs"]
+mod evidence;
 mod fairness;
 mod gateway_killed;
 #[path = "../inside.rs"]

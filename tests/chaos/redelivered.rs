@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    Collection, ConsentDraft, DecisionPolicy, Lane, Metadata, QualityGate, Retention, Subject, SubjectId, TenantId,
-    Timestamp,
+    Collection, ConsentDraft, ConsentPolicy, DecisionPolicy, Lane, Metadata, QualityGate, Retention, Subject,
+    SubjectId, TenantId, Timestamp,
 };
 use gallery::{Galleries, GalleryOptions};
 use queue::{MemoryOptions, Queue, Replies};
@@ -22,6 +22,8 @@ fn collection(contract: domain::ContractId) -> Collection {
         decision: DecisionPolicy::default(),
         quality_gate: QualityGate::default(),
         retention: Retention::default(),
+        idle_from: None,
+        consent: ConsentPolicy::default(),
         metadata: Metadata::default(),
         contract,
         created_at: Timestamp::now(),

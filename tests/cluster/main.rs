@@ -8,13 +8,20 @@
 )]
 
 mod bulk;
+mod consents;
 mod consistency;
+#[path = "../crowd.rs"]
+mod crowd;
 mod dead_letters;
+mod erasure;
 #[path = "../events.rs"]
 mod events;
+#[path = "../evidence.rs"]
+mod evidence;
 mod failover;
 #[path = "../inside.rs"]
 mod inside;
+mod logs;
 mod proxy;
 mod rolling;
 mod round_trips;

@@ -9,8 +9,8 @@ use crate::ALONE;
 
 /// One way to Redis, or back.
 const WAY: Duration = Duration::from_millis(100);
-/// Key and place; collection, subject and consents; job record; lane.
-const TRIPS: u128 = 4;
+/// Key and place; collection, subject and consents; job record; lane; and, once the job is on it, the audit trail.
+const TRIPS: u128 = 5;
 /// With an idempotency key: its slot is claimed before, and the answer kept after.
 const TRIPS_WITH_KEY: u128 = TRIPS + 3;
 

@@ -69,6 +69,7 @@ async fn slow_callers_are_closed_in_time_and_hold_nobody_up() {
     for (what, to) in [("nginx", cluster.address()), ("gateway", cluster.gateway(0).address())] {
         for _ in 0..EACH {
             all.spawn(async move { (what, "silence", silent(to).await) });
+            all.spawn(async move { (what, "a handshake and silence", stops_after(to, "".into()).await) });
             let (head, body) = (Arc::clone(&head), Arc::clone(&body));
             all.spawn(async move { (what, "half a head", stops_after(to, head).await) });
             all.spawn(async move { (what, "half a body", stops_after(to, body).await) });

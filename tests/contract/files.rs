@@ -116,7 +116,7 @@ fn error_slugs_of_the_first_release_are_still_there() {
         model_not_found method_not_allowed erased conflict collection_model_mismatch gate_failed precondition_failed \
         payload_too_large image_too_large unsupported_media_type image_undecodable no_face multiple_faces low_quality \
         spoof_suspected idempotency_key_reused rate_limited internal inference_failed overloaded queue_unavailable \
-        store_unavailable model_not_ready deadline_exceeded";
+        store_unavailable issuer_unavailable model_not_ready deadline_exceeded";
     for slug in SLUGS.split_whitespace() {
         assert!(domain::ErrorCode::from_slug(slug).is_some(), "{slug} has been renamed or removed");
     }

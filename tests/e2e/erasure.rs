@@ -32,6 +32,11 @@ fn found_below(folder: &Path, needle: &[u8]) -> bool {
     })
 }
 
+/// The keys in a file.
+fn keyring(file: &Path) -> Arc<Keyring> {
+    Arc::new(Keyring::parse(&fs::read_to_string(file).expect("the sealing key")).expect("a key"))
+}
+
 /// Templates that a store with this file and these keys gives out to who has the key-encryption key, as stored; none if
 /// it refuses.
 async fn stored_templates([file, keys]: &[PathBuf; 2], sealing: &Path) -> Vec<Vec<u8>> {
@@ -40,8 +45,7 @@ async fn stored_templates([file, keys]: &[PathBuf; 2], sealing: &Path) -> Vec<Ve
     fs::copy(file, &path).expect("the store's file");
     fs::copy(keys, copy.path().join("store.redb.keys")).expect("the store's keys");
     let Ok(store) = RedbStore::open(&path) else { return Vec::new() };
-    let keyring = Keyring::parse(&fs::read_to_string(sealing).expect("the sealing key")).expect("a key");
-    let Ok(store) = SealedStore::open(Arc::new(store), Arc::new(keyring)).await else { return Vec::new() };
+    let Ok(store) = SealedStore::open(Arc::new(store), keyring(sealing)).await else { return Vec::new() };
     let store: Arc<dyn Store> = Arc::new(store);
     let (tenant, collection) = (TenantId::new("default"), CollectionId::new("c"));
     let templates = Templates::new(store, &tenant.expect("an id"), &collection.expect("an id"));
@@ -163,4 +167,20 @@ async fn deleting_a_collection_takes_everybody_in_it() {
     assert_eq!((&stats["subjects"], &stats["faces"]), (&json!(0), &json!(0)));
     let answer = client.identify("c", &Person::Astronaut.photo()).await.ok();
     assert_eq!(decision(&answer), ("no_match", ""));
+}
+
+/// On the embedded store. `cargo test --release -p visavis-tests --test e2e ten_thousand -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "takes a minute or two; prints figures"]
+async fn ten_thousand_are_erased_under_load() {
+    let mut app = TestApp::start();
+    let collection = app.client().create_collection("staff").await;
+    app.terminate();
+    assert_eq!(app.wait(), Some(0), "a clean end");
+    let [file, _] = files(app.data_dir());
+    let store = Arc::new(RedbStore::open(&file).expect("the store"));
+    let sealed = SealedStore::open(store, keyring(&app.data_dir().join("sealing.key"))).await.expect("its key");
+    crate::crowd::fill(Arc::new(sealed), &collection).await;
+    app.restart();
+    crate::crowd::erased_under_load("redb, all in one", &[app.client()]).await;
 }

@@ -1,13 +1,25 @@
 //! The running service as a caller sees it: the real binary, over real TLS, with real photos.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking; figures show with --nocapture"
+)]
 
 mod access;
 mod asynchronous;
 mod consents;
+#[path = "../crowd.rs"]
+mod crowd;
 mod erasure;
+#[path = "../evidence.rs"]
+mod evidence;
+mod frames;
+mod hostile;
 mod journey;
 mod moving;
+mod raw;
 mod recognise;
 mod refusals;
 mod transport;

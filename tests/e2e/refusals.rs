@@ -77,6 +77,7 @@ async fn an_unknown_face_consent_job_and_path() {
     assert!(path.problem("not_found").contains("/docs"));
     let method = client.send(client.request("PUT", "/v1/collections")).await.expect(405);
     assert!(method.problem("method_not_allowed").contains("GET"), "{}", method.text());
+    assert_eq!(method.header("allow"), "GET, HEAD, POST");
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! The first API key: taken from a file (headless), or made once so that the binary can print it.
 
-use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 
-use domain::{ApiKey, ErrorCode, Scope, TenantId, Timestamp};
+use domain::{ApiKey, ErrorCode, Scope, TenantId};
 use store::{ApiKeys, RepoError, Store};
 
 use crate::{auth::Credential, tls::write_secret};
@@ -96,18 +96,12 @@ fn read(path: &Path) -> Result<Option<Credential>, AdminKeyError> {
 async fn register(keys: &ApiKeys, credential: &Credential) -> Result<(), RepoError> {
     let tenant = TenantId::new("default").map_err(|_| RepoError::NotFound(ErrorCode::Internal))?;
     let key = ApiKey {
-        id: credential.id.clone(),
-        tenant,
         name: "admin".into(),
-        scopes: Scope::ALL.iter().copied().collect::<BTreeSet<_>>(),
-        secret_sha256: credential.hash(),
-        created_at: Timestamp::now(),
-        rotated_at: None,
-        expires_at: None,
+        ..ApiKey::new(credential.id.clone(), tenant, Scope::ALL.iter().copied().collect(), credential.hash())
     };
     if let Some(found) = keys.get(&key.id).await? {
-        let same = found.value.secret_sha256 == key.secret_sha256 && found.value.scopes == key.scopes;
-        if same && found.value.tenant == key.tenant && found.value.expires_at.is_none() {
+        // Only its age may differ: a former secret, an end or a range of addresses is not what the file says.
+        if found.value == (ApiKey { created_at: found.value.created_at, ..key.clone() }) {
             return Ok(());
         }
         keys.delete(&found.value.tenant, &key.id).await?;

@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     fn admission(limits: &Limits) -> Admission {
-        Admission::new(limits, Metrics::new(&prometheus::Registry::new()).unwrap())
+        Admission::new(limits, Metrics::new(&prometheus::Registry::new(), 1).unwrap())
     }
 
     fn who(tenant: &str) -> Principal {

@@ -1,20 +1,23 @@
-//! Who calls: `Authorization: Bearer vv_<id>_<secret>` against the stored hash. Keys are read from the store on every
-//! request, so a deleted or rotated key is refused at once on every gateway.
+//! Who calls: `Authorization: Bearer vv_<id>_<secret>` against the stored hash, or a token of an identity provider. Keys
+//! are read from the store on every request, so a deleted or rotated key is refused at once on every gateway.
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
 use axum::http::{HeaderMap, header};
-use domain::{ApiKey, ErrorCode, KeyId, Principal, Scope, TenantId, Timestamp};
+use domain::{ApiKey, ErrorCode, KeyId, Principal, Scope, TOKEN_PREFIX, TenantId, Timestamp};
 use parking_lot::Mutex;
 use rustls::crypto::aws_lc_rs;
 use sha2::{Digest, Sha256};
-use store::ApiKeys;
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
-use crate::problem::{ApiProblem, Result};
+use crate::{
+    problem::{ApiProblem, Result},
+    state::AppState,
+};
 
 /// What every key begins with.
 const PREFIX: &str = "vv_";
@@ -41,7 +44,7 @@ impl Credential {
     pub fn parse(text: &str) -> Option<Self> {
         let (id, secret) = text.strip_prefix(PREFIX)?.rsplit_once('_')?;
         let fine = (16..=128).contains(&secret.len()) && secret.bytes().all(|b| b.is_ascii_alphanumeric());
-        fine.then_some(())?;
+        (fine && !id.starts_with(TOKEN_PREFIX)).then_some(())?;
         Some(Self { id: KeyId::new(id).ok()?, secret: secret.to_owned() })
     }
 
@@ -64,32 +67,57 @@ fn random<const N: usize>() -> Result<String> {
     Ok(hex::encode(bytes))
 }
 
-/// Finds who calls. Unknown keys and wrong secrets are answered alike, after the same work.
-pub(crate) async fn authenticate(keys: &ApiKeys, headers: &HeaderMap, now: Timestamp) -> Result<Principal> {
+/// Finds who calls, from the address `from`. Unknown keys and wrong secrets are answered alike, after the same work.
+pub(crate) async fn authenticate(app: &AppState, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Principal> {
     let refused = |detail: &str| ApiProblem::new(ErrorCode::Unauthenticated, detail);
     if !headers.contains_key(header::AUTHORIZATION) {
         return Err(refused("send the header Authorization: Bearer vv_<id>_<secret>"));
     }
-    let credential = credential(headers)
-        .ok_or_else(|| refused("the Authorization header holds no key of the form vv_<id>_<secret>"))?;
-    let key = keys.get(&credential.id).await?.map(|k| k.value);
-    let stored = key.as_ref().map_or("", |k| &k.secret_sha256);
-    // Against an unknown id the comparison still runs, with a hash that cannot match.
-    let mut expected = [0; 64];
-    if stored.len() == expected.len() {
-        expected.copy_from_slice(stored.as_bytes());
+    let now = Timestamp::now();
+    if let Some(token) = bearer(headers).filter(|t| !t.starts_with(PREFIX) && app.oidc.takes(t)) {
+        return app.oidc.authenticate(token, now).await;
     }
-    let same: bool = credential.hash().as_bytes().ct_eq(&expected).into();
-    match key {
-        Some(key) if same => principal(key, now).ok_or_else(|| refused("the API key has expired")),
-        _ => Err(refused("the API key is not known, or its secret is wrong")),
+    let credential = credential(headers).ok_or_else(|| {
+        let or_token = if app.oidc.is_configured() { ", nor a token (JWT)" } else { "" };
+        refused(&format!("the Authorization header holds no key of the form vv_<id>_<secret>{or_token}"))
+    })?;
+    let found = app.keys.get(&credential.id).await?.map(|k| k.value);
+    let same = accepts(found.as_ref(), &credential.hash(), now);
+    let key = found.filter(|_| same).ok_or_else(|| refused("the API key is not known, or its secret is wrong"))?;
+    if key.expires_at.is_some_and(|end| end <= now) {
+        return Err(refused("the API key has expired"));
     }
+    if !key.cidrs.is_empty() && !from.is_some_and(|address| key.cidrs.iter().any(|c| c.contains(address))) {
+        let detail = "this API key may not be used from the address the request comes from";
+        return Err(ApiProblem::new(ErrorCode::Forbidden, detail));
+    }
+    Ok(Principal { key: key.id, tenant: key.tenant, scopes: key.scopes })
 }
 
-/// The credential a request brings, if it has the form of one.
+/// Whether a secret with this hash is the key's present one, or its former one while that is still accepted. The same
+/// comparisons are made whatever there is to compare with: against nothing they run with a hash that cannot match.
+fn accepts(key: Option<&ApiKey>, hash: &str, now: Timestamp) -> bool {
+    let former = key.and_then(|k| k.former.as_ref()).filter(|f| f.until > now);
+    let stored = [key.map(|k| k.secret_sha256.as_str()), former.map(|f| f.secret_sha256.as_str())];
+    let same = stored.into_iter().fold(Choice::from(0), |same, stored| {
+        let mut expected = [0; 64];
+        if let Some(stored) = stored.filter(|s| s.len() == expected.len()) {
+            expected.copy_from_slice(stored.as_bytes());
+        }
+        same | hash.as_bytes().ct_eq(&expected)
+    });
+    same.into()
+}
+
+/// The credential a request brings, if it has the form of a key.
 fn credential(headers: &HeaderMap) -> Option<Credential> {
+    Credential::parse(bearer(headers)?)
+}
+
+/// What comes after `Bearer`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| Credential::parse(token.trim()))?
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Credentials that the store knew a moment ago. Good for what is done before the store has answered, refusals above all:
@@ -132,21 +160,21 @@ impl Remembered {
     }
 }
 
-fn principal(key: ApiKey, now: Timestamp) -> Option<Principal> {
-    let live = key.expires_at.is_none_or(|end| end > now);
-    live.then_some(Principal { key: key.id, tenant: key.tenant, scopes: key.scopes })
-}
-
 /// Whether the caller may do what needs `scope`.
 pub(crate) fn require(principal: &Principal, scope: Scope) -> Result<()> {
     if principal.scopes.contains(&scope) {
         return Ok(());
     }
-    Err(ApiProblem::new(ErrorCode::Forbidden, format!("this needs the scope {scope}, which the API key does not have")))
+    Err(ApiProblem::new(
+        ErrorCode::Forbidden,
+        format!("this needs the scope {scope}, which the credential does not have"),
+    ))
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::FormerSecret;
+
     use super::*;
 
     #[test]
@@ -182,5 +210,19 @@ mod tests {
         {
             assert!(Credential::parse(bad).is_none(), "{bad}");
         }
+        assert!(Credential::parse("vv_oidc.a_0123456789abcdef").is_none(), "the name of a token's subject");
+    }
+
+    #[test]
+    fn a_former_secret_is_accepted_until_its_time_is_over() {
+        let (now, hash) = (Timestamp::from_millis(1_000), |c: &str| c.repeat(64));
+        let mut key = ApiKey::new("k".parse().unwrap(), "t".parse().unwrap(), [Scope::Keys].into(), hash("a"));
+        assert!(accepts(Some(&key), &hash("a"), now) && !accepts(Some(&key), &hash("b"), now));
+        key.former = Some(FormerSecret { secret_sha256: hash("b"), until: Timestamp::from_millis(1_001) });
+        assert!(accepts(Some(&key), &hash("a"), now) && accepts(Some(&key), &hash("b"), now));
+        assert!(!accepts(Some(&key), &hash("b"), Timestamp::from_millis(1_001)));
+        assert!(!accepts(None, &hash("a"), now));
+        key.secret_sha256 = String::new();
+        assert!(!accepts(Some(&key), "", now) && !accepts(Some(&key), &"\0".repeat(64), now));
     }
 }

@@ -3,7 +3,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use domain::Cidr;
 use queue::Rate;
+
+use crate::oidc::IssuerConfig;
 
 /// Settings of one gateway.
 #[derive(Clone, Debug)]
@@ -16,6 +19,16 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// Time limits.
     pub times: Times,
+    /// Proxies that are believed when they say where a request comes from.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Identity providers whose tokens are accepted.
+    pub issuers: Vec<IssuerConfig>,
+    /// How many tenants have metrics of their own; the others share one.
+    pub metric_tenants: usize,
+    /// What is kept how long.
+    pub retention: RetentionConfig,
+    /// How long events of the audit trail are kept; for ever if absent.
+    pub audit_kept: Option<Duration>,
 }
 
 /// Certificate and private key, both PEM. Made self-signed when neither file exists.
@@ -51,6 +64,8 @@ pub struct Limits {
     pub import_bytes: usize,
     /// Event streams followed at once.
     pub event_streams: usize,
+    /// Connections at once; one more is closed.
+    pub connections: usize,
     /// Requests worked on at once.
     pub in_flight: usize,
     /// Bytes of request bodies held at once, over all requests.
@@ -84,13 +99,32 @@ pub struct Times {
     pub drain: Duration,
 }
 
+/// How often it is seen to what is kept too long.
+#[derive(Clone, Copy, Debug)]
+pub struct RetentionConfig {
+    /// Time between two sweeps of all collections; none if absent.
+    pub sweep_every: Option<Duration>,
+    /// Enrolled subjects of one tenant from which on it is warned that authorities may have to be told; 0 for none.
+    pub enrolled_warning: u64,
+}
+
 impl GatewayConfig {
     /// Documented defaults, with the certificate at `cert` and `key`.
     #[must_use]
     pub fn new(listen: SocketAddr, cert: PathBuf, key: PathBuf) -> Self {
         let tls =
             TlsConfig { cert, key, extra_names: Vec::new(), allow_tls12: false, reload_every: Duration::from_secs(10) };
-        Self { listen, tls, limits: Limits::default(), times: Times::default() }
+        Self {
+            listen,
+            tls,
+            limits: Limits::default(),
+            times: Times::default(),
+            trusted_proxies: Vec::new(),
+            issuers: Vec::new(),
+            metric_tenants: 32,
+            retention: RetentionConfig::default(),
+            audit_kept: None,
+        }
     }
 }
 
@@ -104,12 +138,19 @@ impl Default for Limits {
             job_items: 1_000,
             import_bytes: 16 << 30,
             event_streams: 256,
+            connections: 4096,
             in_flight: 512,
             buffered_bytes: 1 << 30,
             queue_depth: 1024,
             key_rate: None,
             key_in_flight: None,
         }
+    }
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { sweep_every: Some(Duration::from_secs(3600)), enrolled_warning: 100_000 }
     }
 }
 

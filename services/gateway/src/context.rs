@@ -7,9 +7,9 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderName, request::Parts},
 };
-use domain::{ErrorCode, JobId, Principal, Problem, RequestId};
+use domain::{ErrorCode, JobId, KeyId, Principal, Problem, RequestId, TenantId};
 
-use crate::{admission::Place, config::Times, problem::ApiProblem, state::App};
+use crate::{admission::Place, config::Times, notes::Notes, problem::ApiProblem, state::App};
 
 /// The request's name in answers and logs.
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -42,9 +42,30 @@ pub(crate) struct Call {
     pub repeatable: bool,
     /// The place on the interactive lane that admission promised.
     pub place: Option<Arc<Place>>,
+    /// What it turns out to be about.
+    pub notes: Notes,
 }
 
 impl Call {
+    /// One of the service itself, in a tenant's name.
+    pub fn of_service(tenant: &TenantId, key: Option<&KeyId>) -> Result<Self, ApiProblem> {
+        let key = match key {
+            Some(key) => key.clone(),
+            None => KeyId::new("service").map_err(|e| ApiProblem::new(ErrorCode::Internal, e.to_string()))?,
+        };
+        Ok(Self {
+            request_id: RequestId::generate(),
+            principal: Principal { key, tenant: tenant.clone(), scopes: Default::default() },
+            deadline: None,
+            prefer: Prefer::default(),
+            traceparent: String::new(),
+            job: JobId::generate(),
+            repeatable: false,
+            place: None,
+            notes: Notes::default(),
+        })
+    }
+
     /// An id for something this request makes and the caller did not name: the same one when it is repeated.
     pub fn fresh<T: std::str::FromStr>(&self, generate: impl FnOnce() -> T) -> T {
         let again = self.repeatable.then(|| self.job.as_str().parse().ok()).flatten();
@@ -81,6 +102,7 @@ impl FromRequestParts<App> for Call {
             traceparent: traceparent(&parts.headers),
             repeatable: hint.is_some(),
             place: parts.extensions.get::<Arc<Place>>().cloned(),
+            notes: parts.extensions.get::<Notes>().cloned().unwrap_or_default(),
             job: hint.map_or_else(JobId::generate, |h| h.job),
         })
     }

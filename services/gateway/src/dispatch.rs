@@ -35,12 +35,14 @@ pub(crate) async fn carry_out_as(
     request: Request,
     respond: impl FnOnce(Answer) -> Result<Response>,
 ) -> Result<Response> {
+    call.notes.request(&request);
     let begun = match (call.prefer.respond_async, call.prefer.wait) {
         (false, None) => Begun::Done(Box::new(wait(app, call, request).await?)),
         (_, wait) => later(app, call, request, wait.unwrap_or_default()).await?,
     };
     match begun {
         Begun::Done(reply) => {
+            call.notes.reply(&reply);
             let timings = server_timing(&reply);
             let answered = answer(*reply).map_err(ApiProblem::from).and_then(respond);
             let mut response = answered.unwrap_or_else(IntoResponse::into_response);
@@ -49,7 +51,10 @@ pub(crate) async fn carry_out_as(
             }
             Ok(response)
         }
-        Begun::Later(job) => Ok(accepted(&job)),
+        Begun::Later(job) => {
+            call.notes.reference(&job.id);
+            Ok(accepted(&job))
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use domain::{ErrorCode, KeyId, Principal, Problem, RequestId, Timestamp};
+use domain::{ErrorCode, KeyId, Principal, Problem, RequestId};
 use futures::FutureExt;
 
 pub(crate) use idempotency::{StoredAs, Unstorable};
@@ -24,10 +24,13 @@ pub(crate) use idempotency::{StoredAs, Unstorable};
 use self::body::Incoming;
 use crate::{
     admission::{Allowance, Place},
+    audit::Entry,
     auth,
     context::{REQUEST_ID, deadline, prefer, request_id},
     metrics::Gauged,
+    notes::Notes,
     openapi::Rule,
+    peer,
     problem::{self, ApiProblem, Result},
     state::App,
 };
@@ -37,12 +40,17 @@ pub(crate) async fn edge(State(app): State<App>, mut request: Request, next: Nex
     let _counted = Gauged::new(&app.metrics.in_flight);
     let seen = Seen::of(&request);
     request.extensions_mut().insert(seen.request_id.clone());
+    request.extensions_mut().insert(Notes::default());
+    let mut entry = None;
     let body = Incoming::take(&mut request);
     let rule = app.rules.find(&seen.route, &seen.method);
     let within = patience(&app, rule, request.headers());
     let known = in_time(within, known(&app, rule, &mut request)).await;
-    let (key, allowance, answer) = match known {
-        Ok((key, allowance)) => {
+    let (who, allowance, answer) = match known {
+        Ok((who, allowance)) => {
+            if let Some(rule) = rule {
+                entry = Entry::of(&mut request, rule, (&seen.route, &seen.request_id)).await;
+            }
             let refusal = allowance.as_ref().and_then(Allowance::refusal).map_or(Ok(()), Err);
             let answer = match refusal.and_then(|()| authorise(rule, &request)) {
                 Err(refusal) => Err(refusal),
@@ -51,15 +59,18 @@ pub(crate) async fn edge(State(app): State<App>, mut request: Request, next: Nex
                     handled.unwrap_or_else(|_| Err(defect()))
                 }
             };
-            (key, allowance, answer)
+            (who, allowance, answer)
         }
         Err(refusal) => (None, None, Err(refusal)),
     };
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    if let Some(entry) = entry {
+        response = entry.record(&app, response).await.unwrap_or_else(IntoResponse::into_response);
+    }
     if let Some(allowance) = allowance {
         allowance.write(response.headers_mut());
     }
-    seen.finish(&app, key.as_ref(), response)
+    seen.finish(&app, who.as_ref(), response)
 }
 
 fn defect() -> ApiProblem {
@@ -68,7 +79,11 @@ fn defect() -> ApiProblem {
 
 /// Who calls, and what their key has left. Of a caller who is remembered the allowance is asked for meanwhile, and a
 /// place on the lane is taken before: under overload a refusal waits for nothing.
-async fn known(app: &App, rule: Option<&Rule>, request: &mut Request) -> Result<(Option<KeyId>, Option<Allowance>)> {
+async fn known(
+    app: &App,
+    rule: Option<&Rule>,
+    request: &mut Request,
+) -> Result<(Option<Principal>, Option<Allowance>)> {
     // Public operations need no credential.
     let Some(rule) = rule.filter(|r| r.scope.is_some()) else { return Ok((None, None)) };
     let remembered = app.remembered.find(request.headers());
@@ -78,7 +93,8 @@ async fn known(app: &App, rule: Option<&Rule>, request: &mut Request) -> Result<
         request.extensions_mut().insert(place);
     }
     let allowance = async |key: &KeyId| app.admission.allowance(&app.queue, key).await;
-    let identified = auth::authenticate(&app.keys, request.headers(), Timestamp::now());
+    let from = peer::address(request, &app.config.trusted_proxies);
+    let identified = auth::authenticate(app, request.headers(), from);
     let (principal, allowance) = match &remembered {
         Some((key, _)) => {
             let (principal, allowance) = tokio::join!(identified, allowance(key));
@@ -91,9 +107,8 @@ async fn known(app: &App, rule: Option<&Rule>, request: &mut Request) -> Result<
             (principal, allowance)
         }
     };
-    let key = principal.key.clone();
-    request.extensions_mut().insert(principal);
-    Ok((Some(key), allowance))
+    request.extensions_mut().insert(principal.clone());
+    Ok((Some(principal), allowance))
 }
 
 /// Whether the caller has the scope that the operation needs.
@@ -211,7 +226,12 @@ async fn unruled(app: &App, request: Request, next: Next) -> Result<Response> {
     let response = next.run(request).await;
     match route.map(|r| app.rules.methods(&r)) {
         Some(methods) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
-            Err(ApiProblem::new(ErrorCode::MethodNotAllowed, format!("this path takes {methods}")))
+            let problem = ApiProblem::new(ErrorCode::MethodNotAllowed, format!("this path takes {methods}"));
+            let mut response = problem.into_response();
+            if let Ok(allowed) = HeaderValue::from_str(&methods) {
+                response.headers_mut().insert(header::ALLOW, allowed);
+            }
+            Ok(response)
         }
         _ => Ok(response),
     }
@@ -237,7 +257,7 @@ impl Seen {
     }
 
     /// Body of a problem, common headers, numbers and one line in the log.
-    fn finish(self, app: &App, key: Option<&KeyId>, response: Response) -> Response {
+    fn finish(self, app: &App, who: Option<&Principal>, response: Response) -> Response {
         let mut response = problem::finish(response, &self.request_id);
         let headers = response.headers_mut();
         if let Ok(v) = HeaderValue::from_str(self.request_id.as_str()) {
@@ -247,7 +267,10 @@ impl Seen {
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         let (status, took) = (response.status().as_u16(), self.began.elapsed());
         app.metrics.answered(&self.route, self.method.as_str(), status, took);
-        let key = key.map(KeyId::as_str);
+        if let Some(who) = who {
+            app.metrics.answered_tenant(&who.tenant, status);
+        }
+        let key = who.map(|w| w.key.as_str());
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(method = %self.method, route = self.route, status, ms, request_id = %self.request_id, key, "request");
         response

@@ -6,19 +6,28 @@
 mod admin_key;
 mod admission;
 mod answers;
+mod audit;
 mod auth;
 mod config;
+mod connections;
 mod context;
 mod dispatch;
 mod docs;
 mod edge;
 mod erasure;
+mod erasures;
 mod extract;
 mod fleet;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod metrics;
+mod notes;
+mod oidc;
 mod openapi;
+mod peer;
 mod pending;
 mod problem;
+mod retention;
 mod routes;
 mod server;
 mod state;
@@ -26,7 +35,8 @@ mod system;
 mod tls;
 
 pub use admin_key::{AdminKey, AdminKeyError, ensure_admin_key};
-pub use config::{GatewayConfig, Limits, Times, TlsConfig};
+pub use config::{GatewayConfig, Limits, RetentionConfig, Times, TlsConfig};
+pub use oidc::{Algorithm, Grants, IssuerConfig, KeySource, OidcError, TenantRule};
 pub use openapi::openapi_json;
 pub use server::{Gateway, GatewayDeps, GatewayError, run};
 pub use system::SystemInfo;

@@ -1,11 +1,16 @@
 //! The gateway's numbers, registered in the registry that the admin server shows.
 
-use std::time::Duration;
+mod tenants;
 
+use std::{sync::Arc, time::Duration};
+
+use domain::TenantId;
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use wire::v1::Reply;
+
+use self::tenants::ByTenant;
 
 /// Counters, histograms and gauges of the gateway.
 #[derive(Clone)]
@@ -15,8 +20,15 @@ pub(crate) struct Metrics {
     stages: HistogramVec,
     refusals: IntCounterVec,
     refusal_seconds: Histogram,
+    tenants: Arc<ByTenant>,
+    /// Subjects of each collection, as the last sweep counted them; shown by the gateway that sweeps.
+    pub enrolled: IntGaugeVec,
+    /// Subjects erased because they were kept too long, by reason.
+    pub retention_erased: IntCounterVec,
     /// Requests being worked on.
     pub in_flight: IntGauge,
+    /// Connections of callers.
+    pub connections: IntGauge,
     /// Jobs being waited for.
     pub pending: IntGauge,
     /// Workers that take jobs.
@@ -35,8 +47,8 @@ pub(crate) struct Metrics {
 const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 impl Metrics {
-    /// Registers everything.
-    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+    /// Registers everything; `tenants` tenants have numbers of their own.
+    pub fn new(registry: &Registry, tenants: usize) -> Result<Self, prometheus::Error> {
         let labels = ["route", "method", "status"];
         let seconds = |name, help| HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
         let metrics = Self {
@@ -46,7 +58,20 @@ impl Metrics {
                 seconds("visavis_request_stage_seconds", "Time per stage as workers report it"),
                 &["stage"],
             )?,
+            tenants: Arc::new(ByTenant::new(registry, tenants)?),
+            enrolled: IntGaugeVec::new(
+                Opts::new(
+                    "visavis_enrolled_subjects",
+                    "Enrolled subjects, as the gateway that sweeps counted them last",
+                ),
+                &["tenant", "collection"],
+            )?,
+            retention_erased: IntCounterVec::new(
+                Opts::new("visavis_retention_erased_total", "Subjects erased because they were kept too long"),
+                &["reason"],
+            )?,
             in_flight: IntGauge::new("visavis_http_requests_in_flight", "Requests being worked on")?,
+            connections: IntGauge::new("visavis_connections", "Connections of callers")?,
             pending: IntGauge::new("visavis_gateway_pending_jobs", "Jobs being waited for")?,
             workers: IntGauge::new("visavis_workers", "Workers that take jobs, as this gateway sees them")?,
             refusals: IntCounterVec::new(
@@ -71,7 +96,10 @@ impl Metrics {
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
         registry.register(Box::new(metrics.stages.clone()))?;
+        registry.register(Box::new(metrics.enrolled.clone()))?;
+        registry.register(Box::new(metrics.retention_erased.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
+        registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.pending.clone()))?;
         registry.register(Box::new(metrics.workers.clone()))?;
         registry.register(Box::new(metrics.refusals.clone()))?;
@@ -85,13 +113,7 @@ impl Metrics {
 
     /// One answered request. `route` is the template, never the path itself.
     pub fn answered(&self, route: &str, method: &str, status: u16, took: Duration) {
-        let class = match status {
-            100..=199 => "1xx",
-            200..=299 => "2xx",
-            300..=399 => "3xx",
-            400..=499 => "4xx",
-            _ => "5xx",
-        };
+        let class = class(status);
         let method = match method {
             m @ ("GET" | "POST" | "PATCH" | "PUT" | "DELETE" | "HEAD" | "OPTIONS") => m,
             _ => "other",
@@ -101,6 +123,11 @@ impl Metrics {
         if status == 503 {
             self.refusal_seconds.observe(took.as_secs_f64());
         }
+    }
+
+    /// One answered request of a caller who is known.
+    pub fn answered_tenant(&self, tenant: &TenantId, status: u16) {
+        self.tenants.answered(tenant, class(status));
     }
 
     /// One refused request. `reason` is one of a few fixed words.
@@ -116,6 +143,17 @@ impl Metrics {
                 self.stages.with_label_values(&[name]).observe(t.micros as f64 / 1e6);
             }
         }
+    }
+}
+
+/// The class of a status, as a label.
+const fn class(status: u16) -> &'static str {
+    match status {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use axum::{Router, http::Method};
-use domain::{ErrorCode, Scope};
+use domain::{ErrorCode, Role, Scope};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -34,9 +34,12 @@ impl Rules {
         self.0.get(route)?.get(method)
     }
 
-    /// The methods of a path, for people.
+    /// The methods of a path, as `allow` lists them.
     pub fn methods(&self, route: &str) -> String {
         let mut methods: Vec<&str> = self.0.get(route).into_iter().flatten().map(|(m, _)| m.as_str()).collect();
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
         methods.sort_unstable();
         methods.join(", ")
     }
@@ -74,6 +77,8 @@ impl Rules {
         (name = "Recognise", description = "Identification 1:N and verification 1:1"),
         (name = "Consents", description = "Who agreed to what"),
         (name = "Jobs", description = "Work that was not waited for"),
+        (name = "Erasures", description = "Erasing everywhere, with a signed receipt"),
+        (name = "Audit", description = "Who did what, in a chain that shows every change"),
         (name = "API keys", description = "Credentials and their scopes"),
     )
 )]
@@ -111,9 +116,8 @@ fn streams(operation: &Value) -> bool {
 /// Adds what follows from rules and would otherwise be written at every handler: the credential, common headers,
 /// and the problems of every operation.
 fn complete(document: &mut Value) {
-    document["components"]["securitySchemes"] = json!({"bearer": {
-        "type": "http", "scheme": "bearer", "description": "An API key: `vv_<id>_<secret>`"
-    }});
+    document["components"]["securitySchemes"] =
+        json!({"bearer": {"type": "http", "scheme": "bearer", "description": credentials()}});
     let Some(paths) = document["paths"].as_object_mut() else { return };
     for item in paths.values_mut() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
@@ -125,6 +129,18 @@ fn complete(document: &mut Value) {
     }
 }
 
+/// What callers authenticate with, and what roles stand for.
+fn credentials() -> String {
+    let scopes = |role: Role| role.scopes().iter().map(|s| format!("`{s}`")).collect::<Vec<_>>().join(" ");
+    let roles: Vec<String> = Role::ALL.iter().map(|r| format!("- `{r}`: {}", scopes(*r))).collect();
+    format!(
+        "An API key, `vv_<id>_<secret>`, or a token (JWT) of an identity provider that the service is set up to \
+         believe. The tenant comes from the credential. Each operation names the scope it needs. Roles are sets of \
+         scopes:\n\n{}\n\nThe scope `tenants` is in no role: with it, keys of other tenants are managed.",
+        roles.join("\n")
+    )
+}
+
 /// Codes an operation may answer with: its own, named at the handler, and those of its kind.
 fn problems(method: &str, operation: &mut Value) -> BTreeSet<&'static str> {
     use ErrorCode as E;
@@ -133,7 +149,7 @@ fn problems(method: &str, operation: &mut Value) -> BTreeSet<&'static str> {
     let mut codes: Vec<E> = named.chain([E::Internal]).collect();
     if operation.get("security").is_some() {
         codes.extend([E::Unauthenticated, E::Forbidden, E::InvalidRequest, E::StoreUnavailable, E::Overloaded]);
-        codes.push(E::RateLimited);
+        codes.extend([E::RateLimited, E::IssuerUnavailable]);
     }
     if operation.get("requestBody").is_some() {
         codes.extend([E::PayloadTooLarge, E::UnsupportedMediaType, E::DeadlineExceeded]);

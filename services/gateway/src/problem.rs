@@ -50,6 +50,9 @@ impl From<StoreError> for ApiProblem {
         tracing::error!(error = %e, "store");
         let detail = match e.code() {
             ErrorCode::Conflict => "somebody else changed the same record at this moment; read it again and retry",
+            _ if matches!(e, StoreError::NoRoom(_)) => {
+                "the store's disk is full: what is there can be read, nothing can be changed until somebody makes room"
+            }
             ErrorCode::StoreUnavailable => "the store cannot be reached at present",
             _ => "a stored record cannot be read; the log holds the details",
         };

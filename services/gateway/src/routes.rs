@@ -1,18 +1,21 @@
 //! The routes, one file per resource. A handler reads its request, asks the store or a worker, and answers.
 
 mod api_keys;
+mod audit_events;
 mod collections;
 mod compare;
 mod consents;
 mod detect;
 mod embeddings;
 mod enrol;
+mod erasures;
 mod faces;
 mod identify;
 pub(crate) mod jobs;
 mod parameters;
 mod patch;
 mod probes;
+mod retention;
 mod subjects;
 mod system;
 mod transfer;
@@ -38,6 +41,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(compare::routes())
         .merge(embeddings::routes())
         .merge(collections::routes())
+        .merge(retention::routes())
         .merge(subjects::routes())
         .merge(faces::routes())
         .merge(identify::routes())
@@ -45,6 +49,8 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(consents::routes())
         .merge(transfer::routes())
         .merge(jobs::routes())
+        .merge(erasures::routes())
+        .merge(audit_events::routes())
         .merge(api_keys::routes())
 }
 

@@ -8,7 +8,10 @@ use std::{
 
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use domain::ErrorCode;
-use hyper_util::rt::TokioTimer;
+use hyper_util::{
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto::Builder,
+};
 use prometheus::Registry;
 use queue::{Queue, QueueError, Replies};
 use store::{Pepper, Store, StoreError};
@@ -16,15 +19,25 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     admission,
+    audit::{self, AuditWriter},
     config::GatewayConfig,
+    connections::Bounded,
     dispatch::take_replies,
-    edge,
+    edge, erasures,
     metrics::Metrics,
-    openapi,
+    oidc::{Oidc, OidcError},
+    openapi, retention,
     state::{App, AppState, Parts},
     system::SystemInfo,
     tls::{self, TlsError},
 };
+
+/// Longest time for a request's head, and for a connection's first request in all.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest head of HTTP/1.1, which is also what is read at a time. HTTP/2 has the library's 16 KiB.
+const HEAD_BYTES: usize = 64 << 10;
+/// Requests at once on one connection of HTTP/2, as nginx has it in front.
+const STREAMS: u32 = 128;
 
 /// What the gateway works with; made by the binary.
 pub struct GatewayDeps {
@@ -52,6 +65,9 @@ pub enum GatewayError {
     /// No usable certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// An identity provider that cannot be set up.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -86,6 +102,7 @@ pub struct Gateway {
     app: App,
     router: axum::Router,
     replies: Replies,
+    writer: AuditWriter,
 }
 
 impl Gateway {
@@ -101,20 +118,23 @@ impl Gateway {
         let tls = tls::load_or_make(&config)?;
         let replies = deps.queue.open_replies().await?;
         let (router, rules, document) = openapi::build();
-        let app = Arc::new(AppState::new(Parts {
-            pepper: Pepper::load(&*deps.store).await?,
+        let pepper = Pepper::load(&*deps.store).await?;
+        let (app, writer) = AppState::new(Parts {
+            pepper,
+            oidc: Oidc::new(&config.issuers, pepper)?,
             store: deps.store,
             reply_to: replies.address().to_owned(),
             queue: deps.queue,
-            metrics: Metrics::new(&deps.registry)?,
+            metrics: Metrics::new(&deps.registry, config.metric_tenants)?,
             system: deps.system,
             config,
             rules,
             document,
-        }));
+        });
+        let app = Arc::new(app);
         let layer = axum::middleware::from_fn_with_state(app.clone(), edge::edge);
         let router = router.layer(axum::extract::DefaultBodyLimit::disable()).layer(layer).with_state(app.clone());
-        Ok(Self { listener, address, tls, app, router, replies })
+        Ok(Self { listener, address, tls, app, router, replies, writer })
     }
 
     /// Where it listens; the real port where port 0 was asked for.
@@ -128,10 +148,18 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError::Serve`].
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), GatewayError> {
-        let Self { listener, address, tls, app, router, replies } = self;
+        let Self { listener, address, tls, app, router, replies, writer } = self;
+        let _writer = AbortOnDropHandle::new(tokio::spawn(writer.run()));
+        let _trim = AbortOnDropHandle::new(tokio::spawn(audit::trim(app.clone())));
+        let _erasures = AbortOnDropHandle::new(tokio::spawn(erasures::run(app.clone())));
         let _follow = AbortOnDropHandle::new(tokio::spawn(tls::follow(app.config.tls.clone(), tls.clone())));
         let _replies = AbortOnDropHandle::new(tokio::spawn(take_replies(replies, app.pending.clone())));
         let _lanes = AbortOnDropHandle::new(tokio::spawn(admission::sample(app.clone())));
+        let _issuers = AbortOnDropHandle::new(tokio::spawn({
+            let app = app.clone();
+            async move { app.oidc.follow().await }
+        }));
+        let _retention = AbortOnDropHandle::new(tokio::spawn(retention::keep(app.clone())));
         let _fleet = AbortOnDropHandle::new(tokio::spawn(app.fleet.follow()));
         let handle = Handle::new();
         let drain = app.config.times.drain;
@@ -145,17 +173,27 @@ impl Gateway {
             }
         }));
         tracing::info!(%address, "listening");
-        let mut server = axum_server::from_tcp_rustls(listener, tls).map_err(GatewayError::Serve)?.handle(handle);
+        let bounded = Bounded::new(app.config.limits.connections, app.metrics.clone());
+        let server = axum_server::from_tcp_rustls(listener, tls).map_err(GatewayError::Serve)?;
         // A connection that sends its first request slowly, or none, is closed.
-        server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(20));
-        server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
-        server.serve(router.into_make_service()).await.map_err(GatewayError::Serve)?;
+        let mut server = server.map(|tls| tls.acceptor(bounded)).handle(handle).first_request_timeout(HEAD_TIMEOUT);
+        harden(server.http_builder());
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        server.serve(service).await.map_err(GatewayError::Serve)?;
         app.detached.close();
         if tokio::time::timeout(drain, app.detached.wait()).await.is_err() {
             tracing::warn!("some requests were still being worked on at the end of the drain");
         }
         Ok(())
     }
+}
+
+/// Bounds on what one connection may cost. Where the library's own are as good, they are not repeated: streams reset
+/// before they were looked at, frames of a head that does not end, resets that it is made to send.
+fn harden(http: &mut Builder<TokioExecutor>) {
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
+    let mut http2 = http.http2();
+    http2.timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30)).max_concurrent_streams(STREAMS);
 }
 
 /// [`Gateway::bind`] and [`Gateway::serve`] in one.

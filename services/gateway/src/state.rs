@@ -7,16 +7,20 @@ use std::sync::{
 
 use domain::{Collection, CollectionId, ErrorCode, Principal, TenantId};
 use queue::Queue;
-use store::{ApiKeys, Collections, Consents, Idempotency, Jobs, Pepper, Store, Subjects, Versioned};
-use tokio::sync::Semaphore;
+use store::{
+    ApiKeys, Audit, Collections, Consents, Erasures, Idempotency, Jobs, Pepper, SigningKeys, Store, Subjects, Versioned,
+};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     admission::Admission,
+    audit::{AuditLog, AuditWriter},
     auth::Remembered,
     config::GatewayConfig,
     fleet::Fleet,
     metrics::Metrics,
+    oidc::Oidc,
     openapi::Rules,
     pending::Pending,
     problem::{ApiProblem, Result},
@@ -36,6 +40,8 @@ pub(crate) struct AppState {
     pub pepper: Pepper,
     pub collections: Collections,
     pub keys: ApiKeys,
+    /// Identity providers.
+    pub oidc: Oidc,
     /// Credentials for quick refusals.
     pub remembered: Remembered,
     pub idempotency: Idempotency,
@@ -44,6 +50,10 @@ pub(crate) struct AppState {
     pub reply_to: String,
     pub pending: Pending,
     pub admission: Admission,
+    /// Where events of the audit trail are handed in.
+    pub audit: AuditLog,
+    /// Told when an erasure was accepted.
+    pub erasures: Notify,
     /// A permit for each event stream.
     pub event_streams: Arc<Semaphore>,
     /// A permit for each export and import.
@@ -68,15 +78,20 @@ pub(crate) struct Parts {
     pub queue: Queue,
     pub reply_to: String,
     pub metrics: Metrics,
+    pub oidc: Oidc,
     pub system: Arc<dyn SystemInfo>,
     pub rules: Rules,
     pub document: String,
 }
 
 impl AppState {
-    pub fn new(parts: Parts) -> Self {
-        let Parts { config, store, pepper, queue, reply_to, metrics, system, rules, document } = parts;
-        Self {
+    /// The state, and who writes its audit trail.
+    pub fn new(parts: Parts) -> (Self, AuditWriter) {
+        let Parts { config, store, pepper, queue, reply_to, metrics, oidc, system, rules, document } = parts;
+        let (audit, writer) = AuditLog::new(store.clone());
+        let state = Self {
+            audit,
+            erasures: Notify::new(),
             collections: Collections::new(store.clone()),
             keys: ApiKeys::new(store.clone()),
             remembered: Remembered::default(),
@@ -94,10 +109,12 @@ impl AppState {
             queue,
             reply_to,
             metrics,
+            oidc,
             system,
             rules,
             document,
-        }
+        };
+        (state, writer)
     }
 
     /// The subjects of a collection of the caller's tenant.
@@ -113,6 +130,21 @@ impl AppState {
     /// The consents of the caller's tenant.
     pub fn consents(&self, who: &Principal) -> Consents {
         Consents::new(self.store.clone(), self.pepper, who.tenant.clone())
+    }
+
+    /// The erasures of a tenant.
+    pub fn erasures_of(&self, tenant: &TenantId) -> Erasures {
+        Erasures::new(self.store.clone(), tenant)
+    }
+
+    /// The audit trail of a tenant.
+    pub fn trail(&self, tenant: &TenantId) -> Audit {
+        Audit::new(self.store.clone(), tenant)
+    }
+
+    /// The keys that sign receipts and heads of audit trails.
+    pub fn signing_keys(&self) -> SigningKeys {
+        SigningKeys::new(self.store.clone())
     }
 
     /// The collection, or 404.

@@ -12,11 +12,13 @@ use crate::settings::Flags;
 mod bench;
 mod convert;
 mod eval;
+mod evidence;
 mod sealing;
 
 pub use bench::{BenchCommand, ModelsBenchArgs, OutputArgs, PipelineArgs, SearchArgs, ServeArgs};
 pub use convert::{CompreFaceArgs, ConvertCommand};
 pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, TableFormat, VerificationArgs};
+pub use evidence::{AuditArgs, AuditCommand, ReceiptArgs, ReceiptsCommand};
 pub use sealing::SealingCommand;
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
@@ -52,6 +54,16 @@ pub enum Command {
     Sealing {
         #[command(subcommand)]
         command: SealingCommand,
+    },
+    /// Check receipts of erasures, without the service
+    Receipts {
+        #[command(subcommand)]
+        command: ReceiptsCommand,
+    },
+    /// Check exports of the audit trail, without the service
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// List, fetch or bring in models
     Models {

@@ -20,6 +20,9 @@ pub enum Failure {
     /// Something needed is taken or away: a port, a data directory.
     #[error("{0}")]
     Unavailable(String),
+    /// A document that was to be checked is not what it should be.
+    #[error("{0}")]
+    Refused(String),
     /// Everything else.
     #[error("{0}")]
     Other(String),
@@ -31,6 +34,7 @@ impl Failure {
         match self {
             Self::Usage(_) => runtime::config::EXIT_USAGE,
             Self::Unavailable(_) => 69,
+            Self::Refused(_) => 65,
             Self::Other(_) => 1,
         }
     }

@@ -8,8 +8,10 @@ mod cli;
 mod config_command;
 mod convert;
 mod data_dir;
+mod descriptors;
 mod engines;
 mod eval;
+mod evidence_command;
 mod failure;
 mod maintenance;
 mod models_command;
@@ -31,7 +33,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigCommand, ConvertCommand, ModelsCommand};
+use cli::{AuditCommand, Cli, Command, ConfigCommand, ConvertCommand, ModelsCommand, ReceiptsCommand};
 use failure::Failure;
 use roles::Roles;
 
@@ -70,6 +72,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sealing { command } => {
             sealing_command::run(&settings::load(&command.settings())?.config, &command).await
         }
+        Command::Receipts { command: ReceiptsCommand::Verify(args) } => evidence_command::receipt(&args),
+        Command::Audit { command: AuditCommand::Verify(args) } => evidence_command::audit(&args),
         Command::Models { command } => match command {
             ModelsCommand::List(args) => models_command::list(&settings::load(&args.settings())?.config),
             ModelsCommand::Fetch { names, models } => {

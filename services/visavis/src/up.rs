@@ -23,7 +23,7 @@ use crate::maintenance::Reach;
 use crate::progress::Bars;
 use crate::roles::{Role, Roles, ended_early};
 use crate::system::Process;
-use crate::{data_dir, maintenance, output, sample, wiring};
+use crate::{data_dir, descriptors, maintenance, output, sample, wiring};
 
 /// What the roles share.
 struct Core {
@@ -44,6 +44,7 @@ struct Core {
 /// Whatever keeps a role from starting or going on.
 pub async fn run(loaded: Loaded, roles: Roles) -> Result<(), Failure> {
     runtime::telemetry::init(&loaded.config.telemetry)?;
+    descriptors::raise_limit();
     let config = loaded.config;
     joined(&config, roles)?;
     let data = Arc::new(DataDir::take(&config.store.data_dir)?);

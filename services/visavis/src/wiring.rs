@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use domain::ThresholdSpec;
-use gateway::{GatewayConfig, Limits, Times, TlsConfig};
+use gateway::{
+    Algorithm, GatewayConfig, Grants, IssuerConfig, KeySource, Limits, RetentionConfig, TenantRule, Times, TlsConfig,
+};
 use queue::{MemoryOptions, Rate};
 use runtime::Config;
-use runtime::config::{Provider, TlsVersion};
+use runtime::config::{IssuerSection, Provider, SignatureAlgorithm, TlsVersion};
 use worker::WorkerConfig;
 
 use crate::data_dir::DataDir;
@@ -28,6 +30,7 @@ pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
             request_bytes: l.request_bytes,
             json_bytes: l.json_bytes,
             max_images: l.images,
+            connections: g.max_connections,
             in_flight: g.max_in_flight,
             buffered_bytes: g.max_buffered_bytes,
             queue_depth: config.queue.lane_jobs as u64,
@@ -37,6 +40,7 @@ pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
             import_bytes: l.import_bytes,
             event_streams: g.event_streams,
         },
+        audit_kept: config.audit.kept(),
         times: Times {
             deadline: g.default_deadline(),
             max_deadline: g.max_deadline(),
@@ -44,7 +48,59 @@ pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
             drain: config.shutdown.grace(),
             ..base.times
         },
+        trusted_proxies: g.trusted_proxies.clone(),
+        issuers: config.oidc.issuers.iter().map(issuer).collect(),
+        metric_tenants: g.metric_tenants,
+        retention: RetentionConfig {
+            sweep_every: Some(Duration::from_millis(config.retention.sweep_every_ms)).filter(|d| !d.is_zero()),
+            enrolled_warning: config.retention.enrolled_warning,
+        },
         ..base
+    }
+}
+
+/// An identity provider. The configuration's rules have been checked.
+fn issuer(section: &IssuerSection) -> IssuerConfig {
+    let ms = Duration::from_millis;
+    IssuerConfig {
+        issuer: section.issuer.clone(),
+        audiences: section.audiences.clone(),
+        keys: match (&section.jwks_url, &section.jwks_file) {
+            (Some(url), _) => KeySource::Url(url.clone()),
+            (None, Some(file)) => KeySource::File(file.clone()),
+            (None, None) => KeySource::Discovery,
+        },
+        ca_file: section.ca_file.clone(),
+        algorithms: section.algorithms.iter().copied().map(algorithm).collect(),
+        tenant: tenant_rule(section),
+        grants: Grants {
+            scopes_claim: Some(section.scopes_claim.clone()).filter(|c| !c.is_empty()),
+            roles_claim: section.roles_claim.clone(),
+            roles: section.role_scopes().unwrap_or_default(),
+        },
+        leeway: ms(section.leeway_ms),
+        refresh: ms(section.refresh_ms),
+        cooldown: ms(section.cooldown_ms),
+        kept: ms(section.keys_kept_ms),
+    }
+}
+
+const fn algorithm(named: SignatureAlgorithm) -> Algorithm {
+    match named {
+        SignatureAlgorithm::Rs256 => Algorithm::Rs256,
+        SignatureAlgorithm::Es256 => Algorithm::Es256,
+        SignatureAlgorithm::EdDsa => Algorithm::EdDsa,
+    }
+}
+
+/// The one tenant, or the claim that names it: the configuration has one of the two.
+fn tenant_rule(section: &IssuerSection) -> TenantRule {
+    match &section.tenant {
+        Some(tenant) => TenantRule::Fixed(tenant.clone()),
+        None => TenantRule::Claim {
+            path: section.tenant_claim.clone().unwrap_or_default(),
+            allowed: section.tenants.clone(),
+        },
     }
 }
 

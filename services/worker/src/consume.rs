@@ -124,7 +124,7 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
         // Nobody waits any more; the queue only needs to forget it.
         let gone = Problem::new(ErrorCode::DeadlineExceeded, "the job was cancelled");
         let reply = respond::reply(desk, name, &job_id, Err(gone), &timings);
-        settle(desk, delivery, &reply).await;
+        settle(desk, delivery, &reply, &None).await;
         return;
     }
     if delivery.envelope.request.is_none() {
@@ -137,6 +137,7 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
         return;
     }
     // The envelope moves to the job for its images' sake; what the reply needs stays with the delivery.
+    let about = delivery.envelope.request.as_ref().and_then(wire::told_of);
     let alone = alone(&delivery);
     let mut envelope = std::mem::take(&mut delivery.envelope);
     let work = in_turn(desk, alone, jobs::carry_out(desk, &mut envelope, &context));
@@ -148,7 +149,7 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
     delivery.envelope = envelope;
     count(desk, kind, &outcome);
     let reply = respond::reply(desk, name, &job_id, outcome, &timings);
-    settle(desk, delivery, &reply).await;
+    settle(desk, delivery, &reply, &about).await;
 }
 
 /// A job of a kind that came with a newer version goes back to its lane as it is, for a worker that knows it.
@@ -188,8 +189,8 @@ async fn see_to_strand(desk: &Desk, delivery: Delivery, strand: &BulkRequest, co
     }
 }
 
-async fn settle(desk: &Desk, delivery: Delivery, reply: &wire::v1::Reply) {
-    if let Err(error) = respond::respond(desk, delivery, reply).await {
+async fn settle(desk: &Desk, delivery: Delivery, reply: &wire::v1::Reply, about: &respond::About) {
+    if let Err(error) = respond::respond(desk, delivery, reply, about).await {
         tracing::warn!(job = %reply.job_id, %error, "a reply could not be sent; the job will be delivered again");
     }
 }

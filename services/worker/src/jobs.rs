@@ -16,14 +16,17 @@ use std::sync::{
 };
 
 use domain::{
-    CalibrationTable, Collection, CollectionId, ErrorCode, Problem, Purpose, Template, TenantId, ThresholdSpec,
+    CalibrationTable, Collection, CollectionId, ErrorCode, Problem, Purpose, SubjectId, Template, TenantId,
+    ThresholdSpec, Timestamp,
 };
 use gallery::Galleries;
-use store::{Collections, Jobs, Pepper, RepoError, Store, Subjects};
+use store::{Collections, Jobs, Mention, Mentions, Pepper, RepoError, Store, Subjects};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wire::v1::{self, Envelope, envelope::Request, reply::Outcome};
 
-use crate::{config::WorkerConfig, metrics::Metrics, pipeline::Context, pipeline::Pipeline, presence::Fence};
+use crate::{
+    config::WorkerConfig, metrics::Metrics, pipeline::Context, pipeline::Pipeline, presence::Fence, seen::Seen,
+};
 
 /// Everything a job may need; shared by all jobs of a worker.
 pub struct Desk {
@@ -42,6 +45,8 @@ pub struct Desk {
     pub(crate) turn: tokio::sync::RwLock<()>,
     /// Who goes first, those who are waited for or the items of bulk jobs.
     pub(crate) precedence: Precedence,
+    /// Who was seen and is not noted in the store yet.
+    pub(crate) seen: Seen,
 }
 
 /// Jobs that are waited for go before the items of bulk jobs: beside any of those, items are worked on one at a time.
@@ -89,11 +94,15 @@ impl Drop for Awaited<'_> {
 pub async fn carry_out(desk: &Desk, envelope: &mut Envelope, context: &Context) -> Result<Outcome, Problem> {
     let tenant = TenantId::new(&envelope.tenant).map_err(|e| Problem::invalid("tenant", e.to_string()))?;
     let job = envelope.job_id.clone();
+    let accepted_at = envelope.keep_result.then(|| Timestamp::from_millis(envelope.created_ms));
     match envelope.request.take() {
         Some(Request::Detect(r)) => detect::run(desk, r, context).await.map(Outcome::Detect),
         Some(Request::Compare(r)) => compare::run(desk, r, context).await.map(Outcome::Compare),
         Some(Request::Embed(r)) => embed::run(desk, r, context).await.map(Outcome::Embed),
-        Some(Request::Enrol(r)) => enrol::run(desk, &tenant, &job, r, context).await.map(Outcome::Enrol),
+        Some(Request::Enrol(r)) => {
+            let asked = enrol::Asked { job: &job, accepted_at };
+            enrol::run(desk, &tenant, asked, r, context).await.map(Outcome::Enrol)
+        }
         Some(Request::Identify(r)) => identify::run(desk, &tenant, r, context).await.map(Outcome::Identify),
         Some(Request::Verify(r)) => verify::run(desk, &tenant, r, context).await.map(Outcome::Verify),
         Some(Request::CatchUp(r)) => catch_up::run(desk, &tenant, &r, context).await.map(Outcome::CatchUp),
@@ -118,6 +127,29 @@ impl Desk {
     /// Repository of a collection's subjects.
     pub(crate) fn subjects(&self, tenant: &TenantId, collection: &CollectionId) -> Subjects {
         Subjects::new(Arc::clone(&self.store), self.pepper, tenant.clone(), collection.clone())
+    }
+
+    /// Whom a result tells of: the subject its request named, and those in the reply.
+    pub(crate) fn mentions(
+        &self,
+        tenant: &TenantId,
+        about: &Option<(CollectionId, Option<SubjectId>)>,
+        reply: &v1::Reply,
+    ) -> Vec<Mention> {
+        let Some((collection, subject)) = about else { return Vec::new() };
+        let mention = |id: &SubjectId| Mention {
+            collection: collection.clone(),
+            handle: self.pepper.handle(tenant, collection, id),
+        };
+        subject.iter().chain(&wire::told_by(reply)).map(mention).collect()
+    }
+
+    /// After results were kept: those of subjects erased meanwhile are cleared again.
+    pub(crate) async fn settle(&self, tenant: &TenantId, mentions: &[Mention]) {
+        let settled = Mentions::new(Arc::clone(&self.store), tenant).settle(mentions, Timestamp::now()).await;
+        if let Err(error) = settled {
+            tracing::warn!(%error, "whether a kept result tells of an erased subject is not known; it expires");
+        }
     }
 
     /// A collection that the active model serves.
@@ -153,14 +185,18 @@ impl Desk {
     }
 }
 
-/// Refuses a purpose the collection was not made for. The gateway asks for one where it is not clear.
-pub(crate) fn check_purpose(collection: &Collection, purpose: &str) -> Result<(), Problem> {
-    if purpose.is_empty() || collection.purposes.iter().any(|p| p.as_str() == purpose) {
-        return Ok(());
-    }
-    let allowed: Vec<&str> = collection.purposes.iter().map(Purpose::as_str).collect();
-    let detail = format!("the collection's purposes are: {}", allowed.join(", "));
-    Err(Problem::new(ErrorCode::PurposeNotAllowed, detail))
+/// What a recognition is for: the purpose named, if it is one of the collection's, or the collection's only one. The
+/// gateway has seen to that already; a policy may have changed since.
+pub(crate) fn purpose(collection: &Collection, named: &str) -> Result<Purpose, Problem> {
+    let found = match &collection.purposes[..] {
+        [only] if named.is_empty() => Some(only),
+        all => all.iter().find(|p| p.as_str() == named),
+    };
+    found.cloned().ok_or_else(|| {
+        let allowed: Vec<&str> = collection.purposes.iter().map(Purpose::as_str).collect();
+        let detail = format!("the collection's purposes are: {}", allowed.join(", "));
+        Problem::new(ErrorCode::PurposeNotAllowed, detail)
+    })
 }
 
 /// A gallery's score as a cosine: half precision leaves the length of a vector a little off one.

@@ -13,6 +13,7 @@ mod load;
 mod metrics;
 mod pipeline;
 mod presence;
+mod seen;
 mod stages;
 mod timings;
 
@@ -87,6 +88,7 @@ impl Worker {
             fence: Fence::default(),
             turn: tokio::sync::RwLock::default(),
             precedence: jobs::Precedence::default(),
+            seen: seen::Seen::default(),
         };
         Ok(Self { desk: Arc::new(desk), queue: deps.queue })
     }
@@ -127,6 +129,11 @@ impl Worker {
         let stay = CancellationToken::new();
         let _gone = stay.clone().drop_guard();
         let present = tokio::spawn(presence.keep(ready, stay.clone()));
+        let noting = stay.child_token();
+        let notes = tokio::spawn({
+            let (desk, stop) = (Arc::clone(&desk), noting.clone());
+            async move { seen::Seen::keep(&desk, stop).await }
+        });
 
         let (running, mut consumers) = (Running::default(), JoinSet::new());
         for (lane, slots) in [(Lane::Interactive, desk.config.interactive_jobs), (Lane::Bulk, desk.config.bulk_jobs)] {
@@ -136,6 +143,10 @@ impl Worker {
         let consumers = consumers.join_all().await;
         let left = running.drain(desk.config.drain_grace).await;
         drain::leave(consumers).await;
+        noting.cancel();
+        if notes.await.is_err() {
+            tracing::warn!("who was seen was not noted to the end");
+        }
         if let Err(error) = desk.galleries.save_all().await {
             tracing::warn!(%error, "gallery snapshots could not be saved; the next start reads the store instead");
         }

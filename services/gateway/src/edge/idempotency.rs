@@ -13,16 +13,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use domain::{ErrorCode, JobId, Principal, Problem, Timestamp};
+use domain::{ErrorCode, JobId, Principal, Problem, TenantId, Timestamp};
 use futures::FutureExt;
 use sha2::{Digest, Sha256};
-use store::{Attempt, Begun, IdempotencySlot, StoredReply};
+use store::{Attempt, Begun, IdempotencySlot, Mention, Mentions, StoredReply};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     admission::Admitted,
     context::{JobHint, deadline},
+    notes::{Noted, Notes},
     problem::{ApiProblem, Result},
     state::{App, AppState},
 };
@@ -77,12 +78,14 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response> {
     };
     // Less than a round trip to the store is no wait.
     let waited = Some(came.elapsed()).filter(|w| *w >= FIRST_LOOK).unwrap_or_default();
+    let notes = parts.extensions.get::<Notes>().cloned().unwrap_or_default();
     let mut request = Request::from_parts(parts, Body::from(body));
     request.extensions_mut().insert(JobHint { job: job.clone(), waited });
     let lease = AbortOnDropHandle::new(tokio::spawn(renew(app.clone(), slot.clone(), job.clone())));
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     drop(lease);
-    keep(app, &slot, &job, handled.unwrap_or_else(|_| super::defect().into_response())).await
+    let kept = Kept { tenant: &who.tenant, slot: &slot, job: &job, noted: notes.noted() };
+    keep(app, kept, handled.unwrap_or_else(|_| super::defect().into_response())).await
 }
 
 /// What a request under a key is to do.
@@ -112,6 +115,10 @@ async fn claim(
             Begun::Reused => {
                 let detail = "this idempotency key was used for another request; take a new key";
                 return Err(ApiProblem::new(ErrorCode::IdempotencyKeyReused, detail));
+            }
+            Begun::Erased => {
+                let detail = "this request was carried out; its answer was erased with a subject it told of";
+                return Err(ApiProblem::new(ErrorCode::Erased, detail));
             }
             Begun::InProgress if Instant::now() >= end => {
                 // Not a conflict: the same request may be sent again, and gets the answer once there is one.
@@ -201,8 +208,29 @@ fn job_id(who: &Principal, key: &str, fingerprint: &str) -> Result<JobId> {
     JobId::new(id).map_err(|e| ApiProblem::new(ErrorCode::Internal, e.to_string()))
 }
 
+/// Where an answer is kept, and what its request was about.
+struct Kept<'a> {
+    tenant: &'a TenantId,
+    slot: &'a IdempotencySlot,
+    job: &'a JobId,
+    noted: Noted,
+}
+
+impl Kept<'_> {
+    /// Whom the answer tells of.
+    fn mentions(&self, app: &AppState) -> Vec<Mention> {
+        let Some(collection) = &self.noted.collection else { return Vec::new() };
+        let mention = |id| {
+            let handle = app.pepper.handle(self.tenant, collection, id);
+            Mention { collection: collection.clone(), handle }
+        };
+        self.noted.subjects.iter().map(mention).collect()
+    }
+}
+
 /// Keeps the answer, or frees the key where there is nothing to keep.
-async fn keep(app: &AppState, slot: &IdempotencySlot, job: &JobId, response: Response) -> Result<Response> {
+async fn keep(app: &App, at: Kept<'_>, response: Response) -> Result<Response> {
+    let (slot, job) = (at.slot, at.job);
     let status = response.status();
     let refused = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
     if refused || response.extensions().get::<Unstorable>().is_some() {
@@ -224,7 +252,19 @@ async fn keep(app: &AppState, slot: &IdempotencySlot, job: &JobId, response: Res
         headers = vec![(PROBLEM.into(), String::new())];
     }
     let stored = StoredReply { status: status.as_u16(), headers, body: kept };
-    app.idempotency.complete(slot, job, &stored, Timestamp::now()).await?;
+    // An answer without a body tells of nobody.
+    let mentions = if stored.body.is_empty() { Vec::new() } else { at.mentions(app) };
+    app.idempotency.complete_about(slot, job, (&stored, &mentions), Timestamp::now()).await?;
+    if !mentions.is_empty() {
+        // Beside the answer: nothing of it depends on this.
+        let (store, tenant) = (app.store.clone(), at.tenant.clone());
+        app.detached.spawn(async move {
+            let settled = Mentions::new(store, &tenant).settle(&mentions, Timestamp::now()).await;
+            if let Err(error) = settled {
+                tracing::warn!(%error, "whether a kept answer tells of an erased subject is not known; it expires");
+            }
+        });
+    }
     Ok(Response::from_parts(parts, Body::from(body)))
 }
 

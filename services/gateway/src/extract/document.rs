@@ -12,7 +12,7 @@ use super::{
     images::{broken, decode, form, sized},
     json::{body_bytes, media_type, parse, shown},
 };
-use crate::{problem::ApiProblem, state::App};
+use crate::{config::Limits, problem::ApiProblem, state::App};
 
 /// The part of a form that holds the document.
 const PART: &str = "job";
@@ -36,11 +36,18 @@ impl FromRequest<App> for Document {
     type Rejection = ApiProblem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiProblem> {
-        let mut files = Attachments { files: HashMap::new(), image_bytes: app.config.limits.image_bytes };
+        Self::read(request, &app.config.limits).await
+    }
+}
+
+impl Document {
+    /// Reads a request within `limits`.
+    pub async fn read(request: Request, limits: &Limits) -> Result<Self, ApiProblem> {
+        let mut files = Attachments { files: HashMap::new(), image_bytes: limits.image_bytes };
         match media_type(request.headers()).as_str() {
-            "application/json" => Ok(Self { json: parse(&body_bytes(request, app).await?)?, files }),
+            "application/json" => Ok(Self { json: parse(&body_bytes(request, limits).await?)?, files }),
             "multipart/form-data" => {
-                let mut form = form(request, app).await?;
+                let mut form = form(request).await?;
                 let mut json = None;
                 while let Some(field) = form.next_field().await.map_err(broken)? {
                     if field.name() == Some(PART) {

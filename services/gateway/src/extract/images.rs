@@ -44,14 +44,20 @@ impl<P: Parameters> FromRequest<App> for Images<P> {
     type Rejection = ApiProblem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiProblem> {
-        let limits = &app.config.limits;
+        Self::read(request, &app.config.limits).await
+    }
+}
+
+impl<P: Parameters> Images<P> {
+    /// Reads a request within `limits`.
+    pub async fn read(request: Request, limits: &Limits) -> Result<Self, ApiProblem> {
         let kind = media_type(request.headers());
         let (files, params) = match kind.as_str() {
-            "application/json" => json::<P>(&body_bytes(request, app).await?, limits)?,
-            "multipart/form-data" => multipart::<P>(request, app).await?,
+            "application/json" => json::<P>(&body_bytes(request, limits).await?, limits)?,
+            "multipart/form-data" => multipart::<P>(request, limits).await?,
             raw if is_image(raw) => {
                 let params = query::<P>(request.uri())?;
-                let data = body_bytes(request, app).await?;
+                let data = body_bytes(request, limits).await?;
                 let mut files = Files::new(limits);
                 files.add(P::FILES[0], data)?;
                 (files.list, params)
@@ -150,12 +156,12 @@ pub(super) fn decode(item: &Value, pointer: &str) -> Result<Bytes, Problem> {
 }
 
 /// A form's parts, one after the other.
-pub(super) async fn form(request: Request, app: &App) -> Result<Multipart, ApiProblem> {
+pub(super) async fn form(request: Request) -> Result<Multipart, ApiProblem> {
     let has_boundary = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     if !has_boundary.is_some_and(|v| v.contains("boundary=")) {
         return Err(Problem::invalid("content-type", "multipart/form-data needs a boundary").into());
     }
-    let form = Multipart::from_request(request, app).await;
+    let form = Multipart::from_request(request, &()).await;
     form.map_err(|e| ApiProblem::new(ErrorCode::InvalidRequest, e.body_text()))
 }
 
@@ -166,9 +172,9 @@ pub(super) fn broken(e: MultipartError) -> ApiProblem {
 }
 
 /// File parts and text parts of a form.
-async fn multipart<P: Parameters>(request: Request, app: &App) -> Result<Parts, ApiProblem> {
-    let mut form = form(request, app).await?;
-    let (mut files, mut params) = (Files::new(&app.config.limits), Map::new());
+async fn multipart<P: Parameters>(request: Request, limits: &Limits) -> Result<Parts, ApiProblem> {
+    let mut form = form(request).await?;
+    let (mut files, mut params) = (Files::new(limits), Map::new());
     while let Some(field) = form.next_field().await.map_err(broken)? {
         let name: String = field.name().unwrap_or_default().chars().take(80).collect();
         if let Some(file) = P::FILES.iter().find(|f| **f == name) {

@@ -9,7 +9,7 @@ use domain::{ErrorCode, FieldError, Problem};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{problem::ApiProblem, state::App};
+use crate::{config::Limits, problem::ApiProblem, state::App};
 
 /// A JSON body of a documented form.
 pub(crate) struct JsonBody<T>(pub T);
@@ -23,15 +23,31 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
             let detail = format!("send application/json, not {}", shown(&kind));
             return Err(ApiProblem::new(ErrorCode::UnsupportedMediaType, detail));
         }
-        let bytes = body_bytes(request, app).await?;
+        let bytes = body_bytes(request, &app.config.limits).await?;
         Ok(Self(parse(&bytes)?))
     }
 }
 
+/// A JSON body of a documented form that may be left out.
+pub(crate) struct OptionalJson<T>(pub T);
+
+impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalJson<T> {
+    type Rejection = ApiProblem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiProblem> {
+        let (parts, body) = request.into_parts();
+        let bytes = body_bytes(Request::new(body), &app.config.limits).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        let JsonBody(value) = JsonBody::from_request(Request::from_parts(parts, bytes.into()), app).await?;
+        Ok(Self(value))
+    }
+}
+
 /// The body; the edge has read and bounded it already.
-pub(super) async fn body_bytes(request: Request, app: &App) -> Result<Bytes, ApiProblem> {
-    let limit = app.config.limits.request_bytes;
-    let read = axum::body::to_bytes(request.into_body(), limit).await;
+pub(super) async fn body_bytes(request: Request, limits: &Limits) -> Result<Bytes, ApiProblem> {
+    let read = axum::body::to_bytes(request.into_body(), limits.request_bytes).await;
     read.map_err(|_| ApiProblem::new(ErrorCode::InvalidRequest, "the body broke off"))
 }
 
@@ -79,7 +95,30 @@ fn field_error<E: std::fmt::Display>(e: &serde_path_to_error::Error<E>) -> Probl
             pointer.push_str(&format!("/{field}"));
         }
     }
-    invalid(pointer, message)
+    invalid(pointer, tellable(&message))
+}
+
+/// Longest word of the caller's that a message shows.
+const WORD: usize = 40;
+
+/// A parser's message without what it quotes of the request, but for short words: a misplaced key or photo must not come
+/// back in an answer that somebody may write down.
+pub(crate) fn tellable(message: &str) -> String {
+    let mut told = String::new();
+    let mut rest = message;
+    while let Some(at) = rest.find("string \"") {
+        told.push_str(&rest[..at]);
+        told.push_str("a string");
+        // The value may hold quotes itself; what follows it is the parser's own.
+        rest = rest[at..].rfind("\", expected ").map_or("", |end| &rest[at + end + 1..]);
+    }
+    told.push_str(rest);
+    let words = told.split('`').enumerate().map(|(i, word)| match i % 2 {
+        1 if word.chars().count() > WORD => "…",
+        _ => word,
+    });
+    let told = words.collect::<Vec<_>>().join("`");
+    told.chars().take(1_000).collect()
 }
 
 /// `400 invalid_request` at a pointer that may be the whole body.
@@ -109,6 +148,18 @@ mod tests {
         assert_eq!(pointer::<ConsentDraft>(r#"{"purposes":["a"]}"#), "/method");
         assert_eq!(pointer::<ThresholdSpec>(r#"{"target_fpr":1}"#), "/target_fpr");
         assert_eq!(pointer::<BTreeMap<String, ThresholdSpec>>(r#"{"a/b":{"score":"x"}}"#), "/a~1b/score");
+    }
+
+    #[test]
+    fn what_was_sent_is_not_told_back_but_for_short_words() {
+        let detail = |json: &str| parse::<ThresholdSpec>(json.as_bytes()).unwrap_err().errors[0].detail.clone();
+        let secret = "vv_k_".to_owned() + &"5ecre7".repeat(8);
+        let odd = format!(r#"{{"score":"{secret}\", expected x"}}"#);
+        assert!(detail(&odd).starts_with("invalid type: a string, expected "), "{}", detail(&odd));
+        let unknown = detail(&format!(r#"{{"{secret}":1}}"#));
+        assert!(unknown.starts_with("unknown field `…`, expected"), "{unknown}");
+        assert!(detail(r#"{"score":1,"scor":2}"#).contains("`scor`"));
+        assert!(tellable(&"x`".repeat(5_000)).len() <= 1_000);
     }
 
     #[test]

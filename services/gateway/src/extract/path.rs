@@ -7,6 +7,7 @@ use axum::{
 use domain::Problem;
 use serde::de::DeserializeOwned;
 
+use super::json::tellable;
 use crate::{problem::ApiProblem, state::App};
 
 /// Checked ids from the path.
@@ -45,7 +46,7 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Search<T> {
                     .split_once(": ")
                     .map(|(n, _)| n)
                     .filter(|n| n.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
-                Err(Problem::invalid(name.unwrap_or("query"), said).into())
+                Err(Problem::invalid(name.unwrap_or("query"), tellable(said)).into())
             }
         }
     }

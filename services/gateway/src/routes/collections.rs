@@ -6,17 +6,20 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use domain::{Collection, CollectionId, DecisionPolicy, Metadata, Problem, Purpose, QualityGate, Retention, Timestamp};
+use domain::{
+    Collection, CollectionId, ConsentPolicy, DecisionPolicy, Metadata, Problem, Purpose, QualityGate, Retention,
+    Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::Revision;
+use store::{Enrolled, Revision};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{created, patch::merge, tagged};
 use crate::{
     context::Call,
-    erasure::confirmed,
+    erasure::{Of, confirmed},
     extract::{Ids, IfMatch, JsonBody, Page, PageQuery, Search},
     problem::Result,
     state::App,
@@ -46,6 +49,9 @@ struct NewCollection {
     /// How long subjects are kept.
     #[serde(default)]
     retention: Retention,
+    /// What is asked of consents.
+    #[serde(default)]
+    consent: ConsentPolicy,
     /// The caller's own labels.
     #[serde(default)]
     metadata: Metadata,
@@ -69,6 +75,9 @@ struct CollectionPatch {
     /// How long subjects are kept.
     #[serde(default)]
     retention: Retention,
+    /// What is asked of consents.
+    #[serde(default)]
+    consent: ConsentPolicy,
     /// The caller's own labels.
     #[serde(default)]
     metadata: Metadata,
@@ -83,6 +92,23 @@ struct Stats {
     faces: usize,
     /// Revision of the collection's content.
     revision: u64,
+    /// All of the tenant's collections together.
+    tenant: TenantStats,
+}
+
+/// How many persons a tenant has enrolled: from some number on, authorities may have to be told.
+#[derive(Serialize, ToSchema)]
+struct TenantStats {
+    /// Subjects of all collections; a person in two of them counts twice. Absent before they were first counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subjects: Option<u64>,
+    /// When they were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted_at: Option<Timestamp>,
+    /// The number to beware of, as configured; 0 for none.
+    warning_level: u64,
+    /// Whether it is reached.
+    warning: bool,
 }
 
 fn check(c: &Collection) -> Result<(), Problem> {
@@ -99,11 +125,8 @@ fn check(c: &Collection) -> Result<(), Problem> {
     if !(0.0..=2.0).contains(&min_margin) {
         return Err(Problem::invalid("/decision/min_margin", "must lie between 0 and 2"));
     }
-    for (name, days) in [("max_age_days", c.retention.max_age_days), ("idle_days", c.retention.idle_days)] {
-        if days == Some(0) {
-            return Err(Problem::invalid(format!("/retention/{name}"), "must be at least 1"));
-        }
-    }
+    c.retention.check("/retention")?;
+    c.consent.check("/consent")?;
     c.metadata.check("/metadata")
 }
 
@@ -121,6 +144,8 @@ async fn create(State(app): State<App>, call: Call, JsonBody(new): JsonBody<NewC
         decision: new.decision,
         quality_gate: new.quality_gate,
         retention: new.retention,
+        idle_from: new.retention.idle_days.map(|_| now),
+        consent: new.consent,
         metadata: new.metadata,
         contract,
         created_at: now,
@@ -166,10 +191,23 @@ async fn change(
 ) -> Result<impl IntoResponse> {
     let found = app.collection(&call.principal, &id).await?;
     condition.check(found.version)?;
-    let Collection { id, contract, created_at, name, purposes, decision, quality_gate, retention, metadata, .. } =
-        found.value;
-    let present = CollectionPatch { name, purposes, decision, quality_gate, retention, metadata };
-    let CollectionPatch { name, purposes, decision, quality_gate, retention, metadata } = merge(&present, patch)?;
+    let Collection {
+        id,
+        contract,
+        created_at,
+        name,
+        purposes,
+        decision,
+        quality_gate,
+        retention,
+        consent,
+        metadata,
+        idle_from,
+        ..
+    } = found.value;
+    let present = CollectionPatch { name, purposes, decision, quality_gate, retention, consent, metadata };
+    let CollectionPatch { name, purposes, decision, quality_gate, retention, consent, metadata } =
+        merge(&present, patch)?;
     let updated_at = Timestamp::now();
     let changed = Collection {
         id,
@@ -181,6 +219,9 @@ async fn change(
         decision,
         quality_gate,
         retention,
+        // Matches are noted from now on, where they were not before.
+        idle_from: retention.idle_days.map(|_| idle_from.unwrap_or(updated_at)),
+        consent,
         metadata,
     };
     check(&changed)?;
@@ -214,7 +255,7 @@ async fn remove(
         app.collections.delete(tenant, &id, version).await?;
         Ok(StatusCode::NO_CONTENT)
     };
-    confirmed(&app, &call, &id, erased.await).await
+    confirmed(&app, &call, (&id, Of::Collection), erased.await).await
 }
 
 /// How much a collection holds
@@ -225,5 +266,15 @@ async fn stats(State(app): State<App>, call: Call, Ids(id): Ids<CollectionId>) -
     app.collection(&call.principal, &id).await?;
     let count = app.subjects(&call.principal, &id).count().await?;
     let revision = app.store.revision(&store::Space::collection(&call.principal.tenant, &id)).await?;
-    Ok(Json(Stats { subjects: count.subjects, faces: count.faces, revision: revision.0 }))
+    let enrolled = Enrolled::of(&*app.store, &call.principal.tenant).await?;
+    let level = app.config.retention.enrolled_warning;
+    // What this collection holds at this moment counts as well: the others were counted a while ago.
+    let known = enrolled.map_or(0, |e| e.subjects).max(count.subjects as u64);
+    let tenant = TenantStats {
+        subjects: enrolled.map(|e| e.subjects),
+        counted_at: enrolled.map(|e| e.counted_at),
+        warning_level: level,
+        warning: level > 0 && known >= level,
+    };
+    Ok(Json(Stats { subjects: count.subjects, faces: count.faces, revision: revision.0, tenant }))
 }

@@ -69,6 +69,7 @@ struct CompareForm {
 ///
 /// The face of `source` against the face of each target. A target that fails has a `problem` in its item; the only
 /// target of a request that fails is the answer's problem.
+/// Nobody enrolled is looked at and nothing is kept, so there is no purpose to name.
 #[utoipa::path(post, path = "/v1/compare", tag = "Stateless", security(("bearer" = ["compare"])),
     request_body(content((CompareJson = "application/json"), (CompareForm = "multipart/form-data"))),
     responses((status = 200, body = CompareAnswer)),

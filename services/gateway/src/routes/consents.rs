@@ -4,13 +4,14 @@ use axum::{Json, extract::State, response::Response};
 use domain::{CollectionId, Consent, ConsentDraft, ConsentId, ConsentStatus, ErrorCode, Problem, SubjectId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use store::Reach;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::created;
 use crate::{
     context::Call,
-    erasure::confirmed,
+    erasure::{Of, confirmed},
     extract::{Ids, JsonBody, Page, Search, check_page, from_value},
     problem::{ApiProblem, Result},
     state::App,
@@ -93,9 +94,12 @@ async fn record(
     let collection: CollectionId = from_value(collection).map_err(at("/collection_id"))?;
     let subject: SubjectId = from_value(subject).map_err(at("/subject_id"))?;
     let (draft, now) = (from_value::<ConsentDraft>(Value::Object(body))?, Timestamp::now());
-    draft.check("", now)?;
+    let policy = app.collection(&call.principal, &collection).await?.value.consent;
+    draft.check("", &policy, now)?;
     let consent = draft.record(collection, subject, now);
-    app.collection(&call.principal, &consent.collection_id).await?;
+    call.notes.collection(&consent.collection_id);
+    call.notes.subject(&consent.subject_id);
+    call.notes.reference(&consent.id);
     app.consents(&call.principal).record(&consent).await?;
     Ok(created(&format!("/v1/consents/{}", consent.id), None, ConsentAnswer::from(consent)))
 }
@@ -140,14 +144,20 @@ async fn show(State(app): State<App>, call: Call, Ids(id): Ids<ConsentId>) -> Re
 
 /// Withdraw a consent
 ///
-/// The subject's faces and templates are erased with it, unless another consent in force permits the collection's
-/// purposes. Withdrawing twice changes nothing.
+/// The subject's faces and templates are erased with it, unless another consent in force covers one of the collection's
+/// purposes: then it is matched for those alone from now on. Withdrawing twice changes nothing.
 #[utoipa::path(post, path = "/v1/consents/{consent}/withdraw", tag = "Consents", security(("bearer" = ["consents"])),
     params(("consent" = ConsentId, Path)), responses((status = 200, body = WithdrawAnswer)),
     extensions(("x-problems" = json!(["consent_not_found", "queue_unavailable", "deadline_exceeded"]))))]
 async fn withdraw(State(app): State<App>, call: Call, Ids(id): Ids<ConsentId>) -> Result<Json<WithdrawAnswer>> {
     let done = app.consents(&call.principal).withdraw(&id, Timestamp::now()).await?;
+    let consent = &done.consent.value;
+    let (collection, subject) = (&consent.collection_id, &consent.subject_id);
+    call.notes.collection(collection);
+    call.notes.subject(subject);
     // Also when no face went: an earlier request may have erased them and not seen it confirmed.
-    confirmed(&app, &call, &done.consent.value.collection_id, Ok(())).await?;
+    let bare = app.subjects(&call.principal, collection).faces(subject).await?.is_empty();
+    let of = if bare { Of::Subject(subject, Reach::Kept) } else { Of::Nobody };
+    confirmed(&app, &call, (collection, of), Ok(())).await?;
     Ok(Json(WithdrawAnswer { consent: done.consent.value.into(), faces_erased: done.faces_erased }))
 }

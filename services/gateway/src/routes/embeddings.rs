@@ -36,7 +36,8 @@ impl Parameters for EmbedParams {}
 /// Embed faces
 ///
 /// A unit vector per face with the contract that made it; vectors of different contracts must not be compared.
-/// Embeddings are biometric data: handle them as such. They are never kept here, not for idempotency either.
+/// Embeddings are biometric data: handle them as such. They are never kept here, not for idempotency either,
+/// and nobody enrolled is looked at: there is no purpose to name.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "Stateless", security(("bearer" = ["embed"])),
     request_body(content((JsonImages<EmbedParams> = "application/json"), (FormImages<EmbedParams> = "multipart/form-data"),
         ("image/jpeg"), ("image/png"), ("image/webp"))),

@@ -101,11 +101,11 @@ pub(super) fn consent(
     if let Some(draft) = draft {
         return Ok(Some(given(collection, subject, draft, now)?));
     }
-    if on_record.iter().any(|c| c.value.permits(&collection.purposes, now)) {
+    if on_record.iter().any(|c| c.value.serves(&collection.purposes, now)) {
         return Ok(None);
     }
     let detail = format!(
-        "no consent in force for subject {subject} covers {}; send one with the request (consent: {{purposes, method}}) \
+        "no consent in force for subject {subject} covers a purpose of the collection ({}); send one with the request (consent: {{purposes, method}}) \
          or record it at POST /v1/consents first",
         list(&collection.purposes.iter().collect::<Vec<_>>())
     );
@@ -119,20 +119,21 @@ pub(super) fn given(
     draft: ConsentDraft,
     now: Timestamp,
 ) -> Result<Consent, Problem> {
-    draft.check("/consent", now)?;
+    draft.check("/consent", &collection.consent, now)?;
     let consent = draft.record(collection.id.clone(), subject.clone(), now);
     covers(&consent.purposes, collection)?;
     Ok(consent)
 }
 
+/// Consent is given purpose by purpose: one that covers none of the collection's gives no ground to be in it.
 fn covers(given: &[Purpose], collection: &Collection) -> Result<(), Problem> {
-    let missing: Vec<&Purpose> = collection.purposes.iter().filter(|p| !given.contains(p)).collect();
-    if missing.is_empty() {
+    if collection.purposes.iter().any(|p| given.contains(p)) {
         return Ok(());
     }
-    let detail = format!("the consent does not cover {}, which collection {} is for", list(&missing), collection.id);
+    let purposes = list(&collection.purposes.iter().collect::<Vec<_>>());
+    let detail = format!("the consent covers no purpose of collection {}, which is for {purposes}", collection.id);
     Err(Problem {
-        errors: Problem::invalid("/consent/purposes", format!("add {}", list(&missing))).errors,
+        errors: Problem::invalid("/consent/purposes", format!("name one or more of {purposes}")).errors,
         ..Problem::new(ErrorCode::ConsentRequired, detail)
     })
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use domain::{CollectionId, ConsentDraft, EnrolledFace, ErrorCode, FaceId, Problem, SubjectId};
 use serde::Deserialize;
-use store::{Subjects, Versioned};
+use store::{Reach, Subjects, Versioned};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wire::v1::{self, envelope::Request};
@@ -24,7 +24,7 @@ use crate::{
     answers::{Answer, EnrolAnswer},
     context::Call,
     dispatch::carry_out_as,
-    erasure::confirmed,
+    erasure::{Of, confirmed},
     extract::{Ids, IfMatch, Images, Page, PageQuery, Parameters, Search},
     problem::{ApiProblem, Result},
     state::App,
@@ -157,5 +157,5 @@ async fn remove(
         subjects.delete_face(&id, &face_id, condition.check(found.version)?).await?;
         Ok(StatusCode::NO_CONTENT)
     };
-    confirmed(&app, &call, &collection, erased.await).await
+    confirmed(&app, &call, (&collection, Of::Subject(&id, Reach::Kept)), erased.await).await
 }

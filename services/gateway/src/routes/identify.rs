@@ -76,7 +76,8 @@ impl IdentifyParams {
 
 /// Identify
 ///
-/// Compares each probe with every enrolled face of the collection. Nobody alike enough is an answer, not an error:
+/// Compares each probe with every enrolled face of the collection whose subject's consent covers the purpose at this moment.
+/// Nobody alike enough is an answer, not an error:
 /// `"decision": "no_match"`. The answer says which threshold held and why. With a raw image the parameters go into
 /// the query.
 #[utoipa::path(post, path = "/v1/collections/{collection}/identify", tag = "Recognise", security(("bearer" = ["identify"])),

@@ -8,7 +8,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use bytes::Bytes;
 use domain::{ErrorCode, JobId, JobKind, JobRecord, JobState, Problem, Progress, RequestId, Scope, Timestamp};
 use serde::Serialize;
-use store::{Jobs, Versioned};
+use store::{Jobs, Versioned, erased_result};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -17,6 +17,7 @@ use crate::{
     auth,
     context::Call,
     extract::{Ids, Page, PageQuery, Search},
+    notes::Notes,
     problem::{self, ApiProblem, ProblemBody, Result},
     state::App,
 };
@@ -120,31 +121,37 @@ async fn list(State(app): State<App>, call: Call, Search(page): Search<PageQuery
 async fn show(State(app): State<App>, call: Call, Ids(id): Ids<JobId>) -> Result<Json<JobAnswer>> {
     let jobs = app.jobs(&call.principal.tenant);
     let job = visible(&jobs, &call, &id).await?.value;
-    let outcome = outcome(&jobs, &job).await?;
+    let outcome = outcome(&jobs, &job, &call.notes).await?;
     Ok(Json(JobAnswer::of(job, outcome.map(|o| (o, call.request_id)))))
 }
 
 /// What became of a job that is not of many items; `None` while it has not ended.
-async fn outcome(jobs: &Jobs, job: &JobRecord) -> Result<Option<Result<Answer, Problem>>> {
+async fn outcome(jobs: &Jobs, job: &JobRecord, notes: &Notes) -> Result<Option<Result<Answer, Problem>>> {
     Ok(match (&job.problem, job.state) {
         (Some(p), _) => Some(Err(p.clone())),
         (None, JobState::Succeeded) if job.progress.is_none() => match jobs.result(&job.id).await? {
-            Some(bytes) => Some(stored(&job.id, bytes)),
-            None => Some(Err(Problem::new(ErrorCode::Erased, "the result was erased"))),
+            Some(bytes) => Some(stored(&job.id, bytes, notes)),
+            None => Some(Err(erased_result())),
         },
         (None, _) => None,
     })
 }
 
-/// A reply as the store keeps it.
-fn stored(id: &JobId, bytes: Bytes) -> Result<Answer, Problem> {
-    wire::decode_reply(bytes).map_or_else(
-        |e| {
+/// A reply as the store keeps it; an empty one was erased.
+fn stored(id: &JobId, bytes: Bytes, notes: &Notes) -> Result<Answer, Problem> {
+    if bytes.is_empty() {
+        return Err(erased_result());
+    }
+    match wire::decode_reply(bytes) {
+        Ok(reply) => {
+            notes.disclosed(&reply);
+            answer(reply)
+        }
+        Err(e) => {
             tracing::error!(job = %id, error = %e, "stored reply");
             Err(Problem::new(ErrorCode::Internal, "the stored result cannot be read"))
-        },
-        answer,
-    )
+        }
+    }
 }
 
 /// Cancel a job

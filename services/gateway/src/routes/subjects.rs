@@ -9,7 +9,7 @@ use axum::{
 use domain::{CollectionId, EnrolledFace, ErrorCode, Metadata, Subject, SubjectId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{Lookup, Subjects, Versioned};
+use store::{Lookup, Reach, Subjects, Versioned};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wire::v1::envelope::Request;
@@ -25,7 +25,7 @@ use crate::{
     answers::{Answer, EnrolAnswer},
     context::Call,
     dispatch::carry_out_as,
-    erasure::confirmed,
+    erasure::{Of, confirmed},
     extract::{Ids, IfMatch, Images, JsonBody, Page, PageQuery, Search},
     problem::{ApiProblem, Result},
     state::App,
@@ -85,6 +85,7 @@ async fn enrol(
     let (images, mut params) = images.into_wire();
     let (subjects, draft) = (app.subjects(&call.principal, &id), params.consent.take());
     let (collection_id, id) = (id, params.id.take().unwrap_or_else(|| call.fresh(SubjectId::generate)));
+    call.notes.subject(&id);
     // Neither needs the other; what is missing is told in this order.
     let (collection, there, on_record) = tokio::join!(
         app.collection(&call.principal, &collection_id),
@@ -193,5 +194,5 @@ async fn remove(
         subjects.delete_subject(&id, condition.check(found.version)?, Timestamp::now()).await?;
         Ok(StatusCode::NO_CONTENT)
     };
-    confirmed(&app, &call, &collection, erased.await).await
+    confirmed(&app, &call, (&collection, Of::Subject(&id, Reach::Everything)), erased.await).await
 }

@@ -45,13 +45,13 @@ impl Parameters for VerifyParams {
 
 /// Verify
 ///
-/// Compares one probe with the enrolled faces of one subject. With a raw image the parameters go into the query.
+/// Compares one probe with the enrolled faces of one subject, if a consent of theirs covers the purpose at this moment. With a raw image the parameters go into the query.
 #[utoipa::path(post, path = "/v1/collections/{collection}/subjects/{subject}/verify", tag = "Recognise", security(("bearer" = ["verify"])),
     params(("collection" = CollectionId, Path), ("subject" = SubjectId, Path)),
     request_body(content((JsonImages<VerifyParams> = "application/json"), (FormImages<VerifyParams> = "multipart/form-data"),
         ("image/jpeg"), ("image/png"), ("image/webp"))),
     responses((status = 200, body = VerifyAnswer)),
-    extensions(("x-problems" = json!(["collection_not_found", "subject_not_found", "face_not_found", "erased", "purpose_not_allowed", "no_face", "multiple_faces", "collection_model_mismatch"]))))]
+    extensions(("x-problems" = json!(["collection_not_found", "subject_not_found", "face_not_found", "erased", "consent_required", "purpose_not_allowed", "no_face", "multiple_faces", "collection_model_mismatch"]))))]
 async fn verify(
     State(app): State<App>,
     call: Call,

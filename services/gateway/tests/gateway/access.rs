@@ -21,7 +21,7 @@ fn operations(document: &Value) -> Vec<(Method, String, Option<String>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_operation_needs_a_credential_and_its_scope_but_the_public_four() {
+async fn every_operation_needs_a_credential_and_its_scope_but_the_public_five() {
     let app = App::start().await;
     let document: Value = serde_json::from_str(&gateway::openapi_json()).unwrap();
     let mut public = Vec::new();
@@ -39,7 +39,7 @@ async fn every_operation_needs_a_credential_and_its_scope_but_the_public_four() 
         let refused = answer(app.call_as(&key, method.clone(), &path)).await;
         refused.problem(403, "forbidden", &scope);
     }
-    assert_eq!(public, ["/docs", "/livez", "/openapi.json", "/readyz"]);
+    assert_eq!(public, ["/.well-known/jwks.json", "/docs", "/livez", "/openapi.json", "/readyz"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,15 +87,11 @@ async fn a_key_lives_from_creation_to_rotation_expiry_and_deletion() {
     let past = json!({"name": "x", "scopes": ["detect"], "expires_at": "2020-01-01T00:00:00Z"});
     assert_eq!(app.post("/v1/api-keys", past).await.problem(400, "invalid_request", "past").pointer(), "/expires_at");
     let (id, secret) = ("old", "0123456789abcdef");
+    let hash = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(secret));
+    let (id_, tenant) = (id.parse().unwrap(), "default".parse().unwrap());
     let expired = domain::ApiKey {
-        id: id.parse().unwrap(),
-        tenant: "default".parse().unwrap(),
-        name: "old".into(),
-        scopes: [domain::Scope::Keys].into(),
-        secret_sha256: hex::encode(<sha2::Sha256 as sha2::Digest>::digest(secret)),
-        created_at: domain::Timestamp::from_millis(0),
-        rotated_at: None,
         expires_at: Some(domain::Timestamp::now()),
+        ..domain::ApiKey::new(id_, tenant, [domain::Scope::Keys].into(), hash)
     };
     store::ApiKeys::new(app.store.clone()).create(&expired).await.unwrap();
     let late = answer(app.call_as(&format!("vv_{id}_{secret}"), Method::GET, "/v1/api-keys")).await;

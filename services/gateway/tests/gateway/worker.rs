@@ -14,7 +14,7 @@ use domain::{
 };
 use parking_lot::Mutex;
 use queue::{ConsumerOptions, Delivery, Queue};
-use store::{EnrolSubject, Enrolment, ItemResult, Jobs, Outcome, Pepper, Store, Subjects};
+use store::{EnrolSubject, Enrolment, ItemResult, Jobs, Mention, Outcome, Pepper, Store, Subjects};
 use tokio_util::task::AbortOnDropHandle;
 use wire::v1::{self, Envelope, Reply, envelope::Request, reply};
 
@@ -82,10 +82,23 @@ async fn serve(store: &Arc<dyn Store>, seen: &Mutex<Vec<Envelope>>, delivery: De
             Some(reply::Outcome::Problem(p)) => Err(Problem::from(p.clone())),
             _ => Ok(wire::encode_reply(&reply)),
         };
-        jobs.finish(&JobId::new(&envelope.job_id).unwrap(), result, Timestamp::now()).await.unwrap();
+        let about = mentions(store, &envelope, &reply).await;
+        let job = JobId::new(&envelope.job_id).unwrap();
+        jobs.finish_about(&job, result, &about, Timestamp::now()).await.unwrap();
     }
     delivery.settle(&reply).await.unwrap();
     None
+}
+
+/// Whom a reply tells of.
+async fn mentions(store: &Arc<dyn Store>, e: &Envelope, reply: &Reply) -> Vec<Mention> {
+    let (pepper, tenant) = (Pepper::load(&**store).await.unwrap(), TenantId::new(&e.tenant).unwrap());
+    let Some((collection, named)) = e.request.as_ref().and_then(wire::told_of) else { return Vec::new() };
+    let mention = |id: &domain::SubjectId| Mention {
+        collection: collection.clone(),
+        handle: pepper.handle(&tenant, &collection, id),
+    };
+    named.iter().chain(&wire::told_by(reply)).map(mention).collect()
 }
 
 /// Trades the items of a strand for results; `false` if one of them is never to be answered.
@@ -106,7 +119,7 @@ async fn work_off(store: &Arc<dyn Store>, e: &Envelope, strand: &v1::BulkRequest
         let succeeded = outcome.is_ok();
         let outcome = Some(outcome.unwrap_or_else(|p| reply::Outcome::Problem(p.into())));
         let reply = Reply { job_id: one.job_id, model_version: "fake-1".into(), outcome, ..Reply::default() };
-        let result = ItemResult { index, reply: wire::encode_reply(&reply), succeeded };
+        let result = ItemResult { index, reply: wire::encode_reply(&reply), succeeded, about: Vec::new() };
         jobs.finish_items(&job, &[result], Timestamp::now()).await.unwrap();
     }
     true
@@ -222,7 +235,7 @@ pub async fn outcome(store: &Arc<dyn Store>, e: &Envelope) -> Result<reply::Outc
             reply::Outcome::Identify(v1::IdentifyReply { results, threshold, revision: 1, exact: true })
         }
         Request::Bulk(_) => return Err(Problem::invalid("request", "the items lie in the store")),
-        Request::CatchUp(_) => reply::Outcome::CatchUp(v1::CatchUpReply { revision: 1 }),
+        Request::CatchUp(_) => reply::Outcome::CatchUp(v1::CatchUpReply { revision: 1, found: 0 }),
         Request::Verify(r) => {
             let face = r.image.as_ref().map(look).transpose()?;
             reply::Outcome::Verify(v1::VerifyReply {
@@ -279,6 +292,7 @@ async fn enrol(store: &Arc<dyn Store>, e: &Envelope, r: v1::EnrolRequest) -> Res
         required_consent: None,
         job_id: JobId::new(&e.job_id).unwrap(),
         reply: wire::encode_reply(&kept),
+        accepted_at: None,
         now: Timestamp::now(),
     };
     match subjects.enrol(&enrolment).await.unwrap() {

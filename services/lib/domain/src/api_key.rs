@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{KeyId, TenantId, Timestamp};
+use crate::{Cidr, KeyId, Role, TenantId, Timestamp};
 
 macro_rules! scopes {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
@@ -60,6 +60,9 @@ scopes! {
     Audit = "audit";
     /// Manage API keys and see the system's state.
     Keys = "keys";
+    /// Manage API keys of other tenants, and so make tenants. Beside `keys`; in no role, and never of a key that was
+    /// made for another tenant.
+    Tenants = "tenants";
 }
 
 impl fmt::Display for Scope {
@@ -82,8 +85,17 @@ pub struct ApiKey {
     pub name: String,
     /// What it may do.
     pub scopes: ScopeSet,
+    /// The roles it was made with, for people: their scopes are in `scopes`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub roles: BTreeSet<Role>,
+    /// Where it may be used from; from anywhere if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cidrs: Vec<Cidr>,
     /// SHA-256 of the secret half, hex.
     pub secret_sha256: String,
+    /// The secret before the last change, while it is still accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<FormerSecret>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When its secret was last changed.
@@ -94,17 +106,56 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
 }
 
+/// A secret that was replaced, and is accepted beside the new one for a while.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerSecret {
+    /// SHA-256 of the secret half, hex.
+    pub secret_sha256: String,
+    /// Until when it is accepted.
+    pub until: Timestamp,
+}
+
+impl ApiKey {
+    /// A key without a name, end or restriction, made now.
+    #[must_use]
+    pub fn new(id: KeyId, tenant: TenantId, scopes: ScopeSet, secret_sha256: String) -> Self {
+        Self {
+            id,
+            tenant,
+            name: String::new(),
+            scopes,
+            roles: BTreeSet::new(),
+            cidrs: Vec::new(),
+            secret_sha256,
+            former: None,
+            created_at: Timestamp::now(),
+            rotated_at: None,
+            expires_at: None,
+        }
+    }
+}
+
 /// Hashes belong in the store, not in logs.
+impl fmt::Debug for FormerSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FormerSecret(until {})", self.until)
+    }
+}
+
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ApiKey({}, tenant {})", self.id, self.tenant)
     }
 }
 
+/// What the key id of a caller with a token begins with, and no API key's does.
+pub const TOKEN_PREFIX: &str = "oidc.";
+
 /// Who is calling, once the credential was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
-    /// The key that was used.
+    /// The key that was used; of a token of an identity provider, an opaque name of its subject that begins with
+    /// [`TOKEN_PREFIX`].
     pub key: KeyId,
     /// Whose data it reaches.
     pub tenant: TenantId,
@@ -121,7 +172,7 @@ mod tests {
         let names: Vec<_> = Scope::ALL.iter().map(|s| s.as_str()).collect();
         assert_eq!(
             names.join(" "),
-            "detect compare embed subjects:read subjects:write identify verify consents erase jobs models train audit keys"
+            "detect compare embed subjects:read subjects:write identify verify consents erase jobs models train audit keys tenants"
         );
         for s in Scope::ALL {
             assert_eq!(s.as_str().parse::<Scope>().as_ref(), Ok(s));

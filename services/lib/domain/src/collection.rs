@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CollectionId, ContractId, Metadata, Purpose, QualityLevel, Timestamp};
+use crate::{CollectionId, ConsentPolicy, ContractId, Metadata, Purpose, QualityLevel, Retention, Timestamp};
 
 /// When an identification counts as a match.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,19 +47,6 @@ impl QualityGate {
     }
 }
 
-/// How long subjects are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields, default)]
-pub struct Retention {
-    /// Days after enrolment.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_age_days: Option<u32>,
-    /// Days after the last match.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idle_days: Option<u32>,
-}
-
 /// A tenant's named gallery and its policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -80,6 +67,12 @@ pub struct Collection {
     /// How long subjects are kept.
     #[serde(default)]
     pub retention: Retention,
+    /// Since when matches are noted, for `retention.idle_days`: nobody counts as idle from earlier on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_from: Option<Timestamp>,
+    /// What is asked of consents.
+    #[serde(default)]
+    pub consent: ConsentPolicy,
     /// The caller's own labels.
     #[serde(default)]
     pub metadata: Metadata,

@@ -1,10 +1,15 @@
 //! Consent: who agreed to what, when, how, and for how long. No enrolment without one.
 
+mod rules;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{CollectionId, ConsentId, Problem, SubjectId, Timestamp};
+use crate::{CollectionId, ConsentId, SubjectId, Timestamp};
+
+pub use rules::ConsentPolicy;
+pub(crate) use rules::days;
 
 /// What recognition is used for, such as `access_control`: lower-case words joined by `_`, at most 64 characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -83,7 +88,7 @@ pub struct ConsentDraft {
     pub purposes: Vec<Purpose>,
     /// How it was given, such as `signed_form`, `web_form`, `verbal`.
     pub method: String,
-    /// Legal form, such as `explicit`.
+    /// Legal form in one word, such as `explicit`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Whether the samples may be used for training. Off unless said.
@@ -92,6 +97,9 @@ pub struct ConsentDraft {
     /// What the person was shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<Notice>,
+    /// Whether the person is a minor: then a guardian must have consented. Off unless said.
+    #[serde(default)]
+    pub minor: bool,
     /// Who consented in the person's place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guardian: Option<Guardian>,
@@ -104,26 +112,6 @@ pub struct ConsentDraft {
 }
 
 impl ConsentDraft {
-    /// Checks what the types cannot.
-    ///
-    /// # Errors
-    /// `invalid_request` naming the field below `at`.
-    pub fn check(&self, at: &str, now: Timestamp) -> Result<(), Problem> {
-        if self.purposes.is_empty() {
-            return Err(Problem::invalid(format!("{at}/purposes"), "name at least one purpose"));
-        }
-        if self.method.trim().is_empty() || self.method.len() > 200 {
-            return Err(Problem::invalid(format!("{at}/method"), "say how consent was given, in 1 to 200 characters"));
-        }
-        if self.obtained_at.is_some_and(|t| t > now.plus(std::time::Duration::from_secs(300))) {
-            return Err(Problem::invalid(format!("{at}/obtained_at"), "lies in the future"));
-        }
-        if self.expires_at.is_some_and(|t| t <= now) {
-            return Err(Problem::invalid(format!("{at}/expires_at"), "lies in the past"));
-        }
-        Ok(())
-    }
-
     /// The record of this consent.
     #[must_use]
     pub fn record(self, collection_id: CollectionId, subject_id: SubjectId, now: Timestamp) -> Consent {
@@ -138,6 +126,7 @@ impl ConsentDraft {
             kind: self.kind,
             training_allowed: self.training_allowed,
             notice: self.notice,
+            minor: self.minor,
             guardian: self.guardian,
             recorded_at: now,
             withdrawn_at: None,
@@ -167,6 +156,9 @@ pub struct Consent {
     /// What the person was shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<Notice>,
+    /// Whether the person was a minor.
+    #[serde(default)]
+    pub minor: bool,
     /// Who consented in the person's place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guardian: Option<Guardian>,
@@ -208,10 +200,19 @@ impl Consent {
         }
     }
 
-    /// Whether it is in force and covers every purpose of the collection.
+    /// Whether it is in force and covers at least one of these purposes: consent is given purpose by purpose, and whoever
+    /// gave it for one is matched for that one alone.
     #[must_use]
-    pub fn permits(&self, purposes: &[Purpose], now: Timestamp) -> bool {
-        self.status(now) == ConsentStatus::Active && purposes.iter().all(|p| self.purposes.contains(p))
+    pub fn serves(&self, purposes: &[Purpose], now: Timestamp) -> bool {
+        self.status(now) == ConsentStatus::Active && purposes.iter().any(|p| self.purposes.contains(p))
+    }
+
+    /// Whether samples of whoever gave these consents may be used for training at `now`: the one in force that was given
+    /// last decides.
+    #[must_use]
+    pub fn allow_training<'a>(consents: impl IntoIterator<Item = &'a Self>, now: Timestamp) -> bool {
+        let in_force = consents.into_iter().filter(|c| c.status(now) == ConsentStatus::Active);
+        in_force.max_by_key(|c| (c.obtained_at, c.recorded_at, &c.id)).is_some_and(|c| c.training_allowed)
     }
 }
 
@@ -234,34 +235,36 @@ mod tests {
     }
 
     #[test]
-    fn permission_needs_every_purpose_and_ends_with_expiry_or_withdrawal() {
+    fn a_consent_serves_the_purposes_it_names_until_its_end_or_withdrawal() {
         let now = Timestamp::from_millis(1_000);
         let mut d = draft(serde_json::json!({"purposes": ["a", "b"], "method": "web_form"}));
         d.expires_at = Some(Timestamp::from_millis(2_000));
         let mut c = d.record("c".parse().unwrap(), "s".parse().unwrap(), now);
         let p = |s: &str| s.parse::<Purpose>().unwrap();
-        assert!(c.permits(&[p("a")], now) && c.permits(&[p("a"), p("b")], now));
-        assert!(!c.permits(&[p("a"), p("z")], now));
-        assert!(!c.permits(&[p("a")], Timestamp::from_millis(2_000)));
+        assert!(c.serves(&[p("a")], now) && c.serves(&[p("a"), p("z")], now));
+        assert!(!c.serves(&[p("z")], now) && !c.serves(&[], now));
+        assert!(c.serves(&[p("a")], Timestamp::from_millis(1_999)));
+        assert!(!c.serves(&[p("a")], Timestamp::from_millis(2_000)));
         c.withdrawn_at = Some(now);
         assert_eq!(c.status(now), ConsentStatus::Withdrawn);
-        assert!(!c.permits(&[p("a")], now));
+        assert!(!c.serves(&[p("a")], now));
     }
 
     #[test]
-    fn drafts_without_purpose_method_or_future_end_are_refused() {
-        let now = Timestamp::from_millis(10_000_000);
-        let ok = draft(serde_json::json!({"purposes": ["a"], "method": "m"}));
-        assert!(ok.check("/consent", now).is_ok());
-        let bad = [
-            ConsentDraft { purposes: vec![], ..ok.clone() },
-            ConsentDraft { method: " ".into(), ..ok.clone() },
-            ConsentDraft { expires_at: Some(now), ..ok.clone() },
-            ConsentDraft { obtained_at: Some(Timestamp::from_millis(99_000_000)), ..ok },
-        ];
-        for d in bad {
-            assert!(d.check("/consent", now).is_err(), "{d:?}");
-        }
+    fn the_latest_consent_in_force_says_whether_to_train() {
+        let at = Timestamp::from_millis;
+        let given = |obtained: i64, training: bool, end: Option<i64>| {
+            let mut d = draft(serde_json::json!({"purposes": ["a"], "method": "web_form"}));
+            (d.obtained_at, d.training_allowed, d.expires_at) = (Some(at(obtained)), training, end.map(at));
+            d.record("c".parse().unwrap(), "s".parse().unwrap(), at(obtained))
+        };
+        assert!(!Consent::allow_training([], at(50)));
+        let (yes, no) = (given(10, true, None), given(20, false, Some(100)));
+        assert!(Consent::allow_training([&yes], at(50)));
+        assert!(!Consent::allow_training([&no, &yes], at(50)), "taken back with the later one");
+        assert!(Consent::allow_training([&yes, &no], at(100)), "which has ended");
+        let withdrawn = Consent { withdrawn_at: Some(at(30)), ..yes };
+        assert!(!Consent::allow_training([&withdrawn], at(50)));
     }
 
     #[test]

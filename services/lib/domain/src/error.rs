@@ -48,9 +48,9 @@ codes! {
     /// A list cursor that this service did not give out.
     InvalidCursor = "invalid_cursor", 400, false, "The cursor is not valid";
     /// No credential, or one that is not known.
-    Unauthenticated = "unauthenticated", 401, false, "A valid API key is required";
+    Unauthenticated = "unauthenticated", 401, false, "A valid API key or token is required";
     /// The credential lacks the scope.
-    Forbidden = "forbidden", 403, false, "The API key does not allow this";
+    Forbidden = "forbidden", 403, false, "The credential does not allow this";
     /// Enrolment of a person without a consent on record.
     ConsentRequired = "consent_required", 403, false, "A consent record is required";
     /// A purpose outside what the collection was made for.
@@ -113,6 +113,8 @@ codes! {
     QueueUnavailable = "queue_unavailable", 503, true, "The queue is unavailable";
     /// The store cannot be reached.
     StoreUnavailable = "store_unavailable", 503, true, "The store is unavailable";
+    /// The identity provider whose token was sent has given no keys to check it with.
+    IssuerUnavailable = "issuer_unavailable", 503, true, "The identity provider is unavailable";
     /// Models are still being loaded.
     ModelNotReady = "model_not_ready", 503, true, "The models are not ready yet";
     /// Not finished by the deadline.
@@ -165,6 +167,18 @@ impl Problem {
             detail: format!("{pointer}: {detail}"),
             errors: vec![FieldError { pointer, detail }],
         }
+    }
+
+    /// `400 invalid_request` about all these fields; fine if there are none.
+    ///
+    /// # Errors
+    /// The problem.
+    pub fn refusal(errors: Vec<FieldError>) -> Result<(), Self> {
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let told: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect();
+        Err(Self { code: ErrorCode::InvalidRequest, detail: told.join("; "), errors })
     }
 }
 

@@ -129,6 +129,10 @@ id!(
     JobId, "job id"
 );
 id!(
+    /// An erasure of subjects or of a collection.
+    ErasureId, "erasure id"
+);
+id!(
     /// The public half of an API key.
     KeyId, "key id"
 );

@@ -4,6 +4,7 @@
 
 mod api_key;
 mod calibration;
+mod cidr;
 mod collection;
 mod consent;
 mod decision;
@@ -11,19 +12,26 @@ mod error;
 mod face;
 mod ids;
 mod job;
+mod retention;
+mod role;
 mod subject;
 mod template;
 mod time;
 
-pub use api_key::{ApiKey, Principal, Scope, ScopeSet};
+pub use api_key::{ApiKey, FormerSecret, Principal, Scope, ScopeSet, TOKEN_PREFIX};
 pub use calibration::{CalibrationPoint, CalibrationTable, ResolvedThreshold, ThresholdSpec, ThresholdTarget};
-pub use collection::{Collection, DecisionPolicy, QualityGate, Retention};
-pub use consent::{Consent, ConsentDraft, ConsentStatus, Guardian, Notice, Purpose};
+pub use cidr::{Cidr, CidrError};
+pub use collection::{Collection, DecisionPolicy, QualityGate};
+pub use consent::{Consent, ConsentDraft, ConsentPolicy, ConsentStatus, Guardian, Notice, Purpose};
 pub use decision::{Candidate, Decision, decide};
 pub use error::{ErrorCode, FieldError, Problem};
 pub use face::{BoundingBox, Face, Landmarks, Pose, Quality, QualityComponents, QualityLevel};
-pub use ids::{CollectionId, ConsentId, FaceId, IdError, InvalidId, JobId, KeyId, RequestId, SubjectId, TenantId};
+pub use ids::{
+    CollectionId, ConsentId, ErasureId, FaceId, IdError, InvalidId, JobId, KeyId, RequestId, SubjectId, TenantId,
+};
 pub use job::{JobKind, JobRecord, JobState, Lane, Progress};
+pub use retention::{Due, DueReason, Kept, Retention, SEEN_EVERY};
+pub use role::Role;
 pub use subject::{EnrolledFace, Metadata, Subject};
 pub use template::{ContractId, Template, TemplateError};
 pub use time::{ParseTimestampError, Timestamp};

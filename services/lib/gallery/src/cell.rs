@@ -187,8 +187,8 @@ impl Cell {
             Some((fingerprint, token)) if fingerprint == header.fingerprint => token,
             _ => return Ok(Err(io::Error::other("too old, or of another history of the store"))),
         };
-        let subjects = self.source.subjects().await?;
         let live = Live::new(&self.pool);
+        let subjects = self.source.subjects(&live).await?;
         let loaded = blocking_io(move || {
             snapshots.load(&header, |key, template| {
                 // A subject erased since has no entry; the feed will say so.

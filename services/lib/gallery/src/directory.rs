@@ -8,10 +8,13 @@ use std::{
 };
 
 use domain::{FaceId, SubjectId};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use store::SubjectHandle;
 
-use crate::{Query, RowKey, SubjectEntry};
+use crate::{
+    Permit, Query, RowKey, SubjectEntry,
+    tally::{LeftOut, Tally},
+};
 
 /// A subject as its rows refer to it.
 pub struct SubjectSlot {
@@ -41,7 +44,12 @@ impl RowRef {
     pub fn for_tests() -> Arc<Self> {
         let key = RowKey { handle: SubjectHandle([1; 16]), face_id: FaceId::new("f").unwrap() };
         let id = SubjectId::new("s").unwrap();
-        let entry = Arc::new(SubjectEntry { id, external_id: None, metadata: domain::Metadata::default() });
+        let entry = Arc::new(SubjectEntry {
+            id,
+            external_id: None,
+            metadata: domain::Metadata::default(),
+            terms: Arc::default(),
+        });
         Directory::default().add(&key, &entry, 0)
     }
 }
@@ -77,6 +85,8 @@ impl Eq for ById {}
 pub struct Directory {
     subjects: HashMap<SubjectHandle, Subject>,
     by_id: HashMap<ById, SubjectHandle>,
+    /// For every purpose searched for so far: what its searches leave out.
+    tallies: Mutex<Vec<Tally>>,
     free: Vec<u32>,
     touched: usize,
     len: usize,
@@ -145,15 +155,20 @@ impl Directory {
         });
         let row = Arc::new(RowRef { face_id: face_id.clone(), subject: Arc::clone(&subject.slot) });
         let at = position(&subject.rows, face_id).unwrap_or_else(|at| at);
+        let (had, entry) = (subject.rows.len(), subject.slot.entry());
         subject.rows.insert(at, (Arc::clone(&row), place));
         self.len += 1;
+        self.account(*handle, Some((&entry, had)), Some((&entry, had + 1)));
         row
     }
 
     /// Replaces what is known of a subject. Returns whether it has rows.
     pub fn update(&mut self, handle: SubjectHandle, entry: Arc<SubjectEntry>) -> bool {
         let Some(subject) = self.subjects.get(&handle) else { return false };
-        let old = std::mem::replace(&mut *subject.slot.entry.write(), Arc::clone(&entry));
+        let (rows, old) = (subject.rows.len(), std::mem::replace(&mut *subject.slot.entry.write(), Arc::clone(&entry)));
+        if old.terms != entry.terms {
+            self.account(handle, Some((&old, rows)), Some((&entry, rows)));
+        }
         if self.by_id.get(&old.id).is_some_and(|h| *h == handle) {
             self.by_id.remove(&old.id);
         }
@@ -167,7 +182,9 @@ impl Directory {
         let at = position(&subject.rows, face_id).ok()?;
         let (_, place) = subject.rows.remove(at);
         self.len -= 1;
-        if subject.rows.is_empty() {
+        let (left, entry) = (subject.rows.len(), subject.slot.entry());
+        self.account(handle, Some((&entry, left + 1)), Some((&entry, left)));
+        if left == 0 {
             self.forget(handle);
         }
         Some(place)
@@ -177,6 +194,7 @@ impl Directory {
     pub fn remove_subject(&mut self, handle: SubjectHandle) -> Vec<u32> {
         let Some(subject) = self.forget(handle) else { return Vec::new() };
         self.len -= subject.rows.len();
+        self.account(handle, Some((&subject.slot.entry(), subject.rows.len())), None);
         subject.rows.into_iter().map(|(_, place)| place).collect()
     }
 
@@ -185,6 +203,7 @@ impl Directory {
         let places = self.subjects.values().flat_map(|s| s.rows.iter().map(|&(_, place)| place)).collect();
         self.subjects.clear();
         self.by_id.clear();
+        self.tallies.get_mut().clear();
         self.len = 0;
         places
     }
@@ -198,6 +217,42 @@ impl Directory {
         Some(subject)
     }
 
+    /// Tells every tally of a subject whose terms or number of rows change. One without rows is not here.
+    fn account(
+        &mut self,
+        handle: SubjectHandle,
+        before: Option<(&SubjectEntry, usize)>,
+        after: Option<(&SubjectEntry, usize)>,
+    ) {
+        for tally in self.tallies.get_mut() {
+            if let Some((entry, rows)) = before.filter(|(_, rows)| *rows > 0) {
+                tally.leave(handle, &entry.terms, rows);
+            }
+            if let Some((entry, rows)) = after.filter(|(_, rows)| *rows > 0) {
+                tally.enter(handle, &entry.terms, rows);
+            }
+        }
+    }
+
+    /// What a search under `permit` leaves out of the whole. The first one for a purpose looks at every subject.
+    pub fn left_out(&self, permit: &Permit<'_>) -> LeftOut {
+        let mut tallies = self.tallies.lock();
+        let known = tallies.iter().position(|t| t.purpose == *permit.purpose);
+        let at = known.unwrap_or_else(|| {
+            let mut new = Tally::new(permit.purpose.clone());
+            for (handle, subject) in &self.subjects {
+                new.enter(*handle, &subject.slot.entry.read().terms, subject.rows.len());
+            }
+            tallies.push(new);
+            tallies.len() - 1
+        });
+        let rows = |handle| self.subjects.get(&handle).map_or(0, |s| s.rows.len());
+        match tallies.get_mut(at) {
+            Some(tally) => tally.left_out(permit.at, rows),
+            None => LeftOut { rows: 0, subjects: 0, at: permit.at },
+        }
+    }
+
     /// Gives places back once their bytes are overwritten.
     pub fn release(&mut self, places: impl IntoIterator<Item = u32>) {
         self.free.extend(places);
@@ -209,13 +264,15 @@ impl Directory {
         self.touched = 0;
     }
 
-    /// Places of the rows that `query`'s filters admit, in order, and the number of their subjects; `None` when the
-    /// query has no filter.
+    /// Places of the rows that `query`'s filters and its permit admit, in order, and the number of their subjects; `None`
+    /// when the query has no filter.
     pub fn admitted(&self, query: &Query<'_>) -> Option<(Vec<u32>, usize)> {
         let mut subjects = 0;
         let mut places = Vec::new();
         let mut add = |subject: &Subject| {
-            if query.filter.is_none_or(|f| subject.slot.entry.read().metadata.satisfies(f)) {
+            let entry = subject.slot.entry.read();
+            let permitted = query.permit.is_none_or(|p| entry.terms.permit(p.purpose, p.at));
+            if permitted && query.filter.is_none_or(|f| entry.metadata.satisfies(f)) {
                 subjects += 1;
                 places.extend(subject.rows.iter().map(|&(_, place)| place));
             }

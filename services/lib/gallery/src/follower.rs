@@ -6,9 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use domain::{CollectionId, Subject, TenantId};
+use domain::{CollectionId, TenantId};
 use sha2::{Digest, Sha256};
-use store::{Change, ChangedKey, Changes, Collections, Mark, Revision, Store, SubjectHandle, Templates};
+use store::{
+    Change, ChangedKey, Changes, Collections, Mark, Present, Revision, Store, SubjectHandle, Templates, Wanted,
+};
 
 use crate::{GalleryError, RowKey, SubjectEntry, live::Live};
 
@@ -87,14 +89,23 @@ impl Source {
         }))
     }
 
-    /// All subjects.
-    pub async fn subjects(&self) -> Result<Subjects, GalleryError> {
+    /// All subjects, with what their consents permit; `live` learns of every consent.
+    pub async fn subjects(&self, live: &Live) -> Result<Subjects, GalleryError> {
+        let mut after: Option<String> = None;
+        loop {
+            let (held, more) = self.templates.scan_consents(after.as_deref(), PAGE).await?;
+            held.iter().for_each(|c| live.set_consent(c.handle, &c.consent.id, Some(&c.consent)));
+            after = more;
+            if after.is_none() {
+                break;
+            }
+        }
         let mut subjects = Subjects::new();
         let mut after = None;
         loop {
             let (rows, more) = self.templates.scan_subjects(after, PAGE).await?;
             after = rows.last().map(|r| r.handle);
-            subjects.extend(rows.into_iter().map(|r| (r.handle, entry(r.subject))));
+            subjects.extend(rows.into_iter().map(|r| (r.handle, live.entry(r.handle, r.subject))));
             if !more || after.is_none() {
                 return Ok(subjects);
             }
@@ -105,7 +116,7 @@ impl Source {
     /// scan is only partly in it, and all of it comes again with the feed.
     pub async fn scan(&self, live: Live) -> Result<Live, GalleryError> {
         let mark = self.mark().await?;
-        let subjects = self.subjects().await?;
+        let subjects = self.subjects(&live).await?;
         let mut after: Option<String> = None;
         loop {
             let (rows, more) = self.templates.scan_templates(after.as_deref(), PAGE).await?;
@@ -157,20 +168,30 @@ impl Source {
 
     /// Brings what these keys are about to what the store has now. Returns whether a template went away.
     async fn apply(&self, live: &Live, keys: &[&str]) -> Result<bool, GalleryError> {
-        let (mut rows, mut template_keys, mut handles) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rows, mut consents, mut wanted) = (Vec::new(), Vec::new(), Wanted::default());
         for key in keys {
             match ChangedKey::parse(key) {
                 ChangedKey::Template { handle, face_id } => {
                     rows.push(RowKey { handle, face_id });
-                    template_keys.push(*key);
+                    wanted.templates.push(*key);
                 }
-                ChangedKey::Subject { handle } => handles.push(handle),
+                ChangedKey::Subject { handle } => wanted.subjects.push(handle),
+                ChangedKey::Consent { handle, consent_id } => {
+                    consents.push((handle, consent_id));
+                    wanted.consents.push(*key);
+                }
                 ChangedKey::Meta | ChangedKey::Other => {}
             }
         }
-        let (templates, found) = self.templates.read(&template_keys, &handles).await?;
+        let found = self.templates.read(&wanted).await?;
+        // Before the subjects, which are made with what their consents permit.
+        for ((handle, id), consent) in consents.iter().zip(&found.consents) {
+            live.set_consent(*handle, id, consent.as_ref());
+        }
+        let Present { templates, subjects, .. } = found;
+        let known = wanted.subjects.into_iter().zip(subjects);
         let mut subjects: HashMap<SubjectHandle, Option<Arc<SubjectEntry>>> =
-            handles.into_iter().zip(found.into_iter().map(|s| s.map(entry))).collect();
+            known.map(|(handle, s)| (handle, s.map(|s| live.entry(handle, s)))).collect();
         let mut erased = false;
         for (handle, subject) in &subjects {
             match subject {
@@ -215,8 +236,10 @@ impl Source {
             }
         }
         if !unknown.is_empty() {
-            let (_, found) = self.templates.read(&[], &unknown).await?;
-            subjects.extend(unknown.into_iter().zip(found.into_iter().map(|s| s.map(entry))));
+            let wanted = Wanted { subjects: unknown, ..Wanted::default() };
+            let found = self.templates.read(&wanted).await?.subjects;
+            let found = wanted.subjects.into_iter().zip(found);
+            subjects.extend(found.map(|(handle, s)| (handle, s.map(|s| live.entry(handle, s)))));
         }
         Ok(())
     }
@@ -233,7 +256,8 @@ impl Source {
             let template = |key: &&str| matches!(ChangedKey::parse(key), ChangedKey::Template { .. });
             let keys: Vec<&str> = distinct(&changes).into_iter().filter(template).collect();
             for keys in keys.chunks(KEYS) {
-                if self.templates.read(keys, &[]).await?.0.contains(&None) {
+                let wanted = Wanted { templates: keys.to_vec(), ..Wanted::default() };
+                if self.templates.read(&wanted).await?.templates.contains(&None) {
                     return Ok(true);
                 }
             }
@@ -243,9 +267,4 @@ impl Source {
 
 fn distinct(changes: &[Change]) -> BTreeSet<&str> {
     changes.iter().flat_map(|c| &c.keys).map(String::as_str).collect()
-}
-
-fn entry(subject: Subject) -> Arc<SubjectEntry> {
-    let Subject { id, external_id, metadata, .. } = subject;
-    Arc::new(SubjectEntry { id, external_id, metadata })
 }

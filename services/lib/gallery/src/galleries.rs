@@ -6,11 +6,11 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
-use domain::{CollectionId, ContractId, TenantId};
+use domain::{CollectionId, ContractId, TenantId, Timestamp};
 use parking_lot::Mutex;
 use seal::Keyring;
 use store::{Mark, Revision, Space, Store};
@@ -87,6 +87,8 @@ pub struct Galleries {
     pool: Arc<Pool>,
     cells: Mutex<HashMap<Space, Arc<Cell>>>,
     clock: AtomicU64,
+    /// The latest moment of any search, in milliseconds.
+    latest: AtomicI64,
     /// How often everything was let go of.
     pub(crate) generation: Arc<AtomicU64>,
 }
@@ -102,6 +104,7 @@ impl Galleries {
             pool: Arc::new(Pool::new(options.threads)),
             cells: Mutex::default(),
             clock: AtomicU64::new(0),
+            latest: AtomicI64::new(i64::MIN),
             generation: Arc::default(),
         }
     }
@@ -127,6 +130,21 @@ impl Galleries {
         };
         let revision = live.revision();
         Ok(Arc::new(CollectionGallery { revision, index: live.index(contract), live }))
+    }
+
+    /// The present moment as searches are to take it: never before one that was given already, so that no consent that
+    /// has ended comes back when the clock is set back.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.not_before(Timestamp::now())
+    }
+
+    /// The same by another clock's present moment.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn not_before(&self, now: Timestamp) -> Timestamp {
+        let now = now.as_millis();
+        Timestamp::from_millis(self.latest.fetch_max(now, Ordering::AcqRel).max(now))
     }
 
     /// What is in memory.

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use domain::{FaceId, Metadata, SubjectId, Template};
+use domain::{FaceId, Metadata, Purpose, SubjectId, Template, Timestamp};
 use store::SubjectHandle;
 
-use crate::GalleryError;
+use crate::{GalleryError, Terms};
 
 /// Which row: a subject's handle and one of its faces.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +26,8 @@ pub struct SubjectEntry {
     pub external_id: Option<String>,
     /// Labels, for filters.
     pub metadata: Metadata,
+    /// What its consents permit.
+    pub terms: Arc<Terms>,
 }
 
 /// A template to be searched.
@@ -37,6 +39,15 @@ pub struct Row<'a> {
     pub template: &'a Template,
     /// Whose it is. Replaces what the index knew of the subject.
     pub subject: Arc<SubjectEntry>,
+}
+
+/// What a search is for, and when: only subjects whose consents permit that are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Permit<'a> {
+    /// The purpose.
+    pub purpose: &'a Purpose,
+    /// The moment. One earlier than that of a search before counts as that one.
+    pub at: Timestamp,
 }
 
 /// A search for the rows most like one probe.
@@ -54,13 +65,15 @@ pub struct Query<'a> {
     pub filter: Option<&'a Metadata>,
     /// Only these subjects; an empty list admits nobody.
     pub subjects: Option<&'a [SubjectId]>,
+    /// Only subjects whose consents permit this; everybody without, which is for measurements alone.
+    pub permit: Option<Permit<'a>>,
 }
 
 impl<'a> Query<'a> {
     /// The best `limit` subjects of the whole gallery.
     #[must_use]
     pub const fn new(values: &'a [f32], limit: usize) -> Self {
-        Self { values, limit, min_score: None, unique_subjects: true, filter: None, subjects: None }
+        Self { values, limit, min_score: None, unique_subjects: true, filter: None, subjects: None, permit: None }
     }
 }
 
@@ -80,9 +93,9 @@ pub struct Hit {
 pub struct Hits {
     /// Best first; equal scores by face id, then by handle.
     pub hits: Vec<Hit>,
-    /// Rows that were compared with the probe: those the filters admit.
+    /// Rows that were compared with the probe: those the filters and the permit admit.
     pub compared_rows: usize,
-    /// Subjects the filters admit: the size of the gallery this search had, for its false positive rate.
+    /// Subjects that they admit: the size of the gallery this search had, for its false positive rate.
     pub compared_subjects: usize,
     /// Whether the best rows are certain to be among the hits.
     pub exact: bool,

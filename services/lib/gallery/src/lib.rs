@@ -21,10 +21,13 @@ mod sealing;
 mod snapshot;
 mod sweep;
 pub mod synthetic;
+mod tally;
+mod terms;
 mod upkeep;
 
 pub use bandwidth::{Memory, kernel_name};
 pub use error::GalleryError;
 pub use flat::{FlatIndex, Work};
 pub use galleries::{CollectionGallery, Galleries, GalleryOptions, GalleryStats};
-pub use index::{Hit, Hits, Index, Query, Row, RowKey, SubjectEntry};
+pub use index::{Hit, Hits, Index, Permit, Query, Row, RowKey, SubjectEntry};
+pub use terms::Terms;

@@ -9,11 +9,11 @@ use std::{
     },
 };
 
-use domain::{ContractId, Template};
+use domain::{Consent, ConsentId, ContractId, Subject, Template};
 use parking_lot::RwLock;
 use store::{Mark, Revision, SubjectHandle};
 
-use crate::{FlatIndex, GalleryError, Index, Row, RowKey, SubjectEntry, pool::Pool};
+use crate::{FlatIndex, GalleryError, Index, Row, RowKey, SubjectEntry, pool::Pool, terms::Register};
 
 /// Indexes of one collection.
 pub struct Live {
@@ -21,6 +21,7 @@ pub struct Live {
     mark: RwLock<Mark>,
     closed: AtomicBool,
     indexes: RwLock<HashMap<ContractId, Arc<FlatIndex>>>,
+    register: RwLock<Register>,
 }
 
 impl Live {
@@ -31,6 +32,7 @@ impl Live {
             mark: RwLock::default(),
             closed: AtomicBool::new(false),
             indexes: RwLock::default(),
+            register: RwLock::default(),
         }
     }
 
@@ -60,6 +62,7 @@ impl Live {
             self.closed.store(true, Ordering::Release);
             indexes.values().for_each(|i| i.close());
         }
+        self.register.write().clear();
         self.erase_barrier();
     }
 
@@ -112,10 +115,25 @@ impl Live {
         }
     }
 
-    /// Removes every row.
+    /// Removes every row, and who consented to what.
     pub fn clear(&self) {
         for index in self.indexes() {
             index.clear();
+        }
+        self.register.write().clear();
+    }
+
+    /// What is to be known of a subject with this record.
+    pub fn entry(&self, handle: SubjectHandle, subject: Subject) -> Arc<SubjectEntry> {
+        let Subject { id, external_id, metadata, .. } = subject;
+        Arc::new(SubjectEntry { id, external_id, metadata, terms: self.register.read().terms(handle) })
+    }
+
+    /// Takes in what a consent is now; `None` when it is gone.
+    pub fn set_consent(&self, handle: SubjectHandle, id: &ConsentId, consent: Option<&Consent>) {
+        let terms = self.register.write().set(handle, id, consent);
+        if let Some(known) = self.subject(handle) {
+            self.update_subject(handle, &Arc::new(SubjectEntry { terms, ..(*known).clone() }));
         }
     }
 
@@ -145,6 +163,6 @@ impl Live {
 
     /// Memory held, in bytes.
     pub fn bytes(&self) -> usize {
-        self.indexes.read().values().map(|i| i.bytes()).sum()
+        self.indexes.read().values().map(|i| i.bytes()).sum::<usize>() + self.register.read().bytes()
     }
 }

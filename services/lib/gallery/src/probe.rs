@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 
-use domain::{Metadata, SubjectId};
+use domain::{Metadata, Purpose, SubjectId, Timestamp};
 
 use crate::{
-    GalleryError, Query, SubjectEntry,
+    GalleryError, Permit, Query, SubjectEntry,
     directory::Directory,
     kernels::{Kernel, Lane, MAX_DIM, STEP_DIMS, WORD_ROWS},
     ranking::Wanted,
@@ -48,10 +48,13 @@ pub struct Probe {
     pub wanted: Wanted,
     /// Rows the filters admitted when the search began.
     pub places: Places,
-    /// Subjects the filters admitted, or all.
+    /// Subjects the filters and the permit admitted.
     pub subjects: usize,
+    /// Rows at those places that the permit leaves out.
+    pub left_out: usize,
     filter: Option<Metadata>,
     listed: Option<HashSet<SubjectId>>,
+    permit: Option<(Purpose, Timestamp)>,
     coded: Coded,
 }
 
@@ -98,16 +101,24 @@ impl Probe {
     /// Resolves the query's filters and codes its probe for `kernel`. The probe must have passed [`check_vector`].
     pub fn new(query: &Query<'_>, directory: &Directory, kernel: Kernel) -> Self {
         let min_score = query.min_score.unwrap_or(f32::NEG_INFINITY);
-        let (places, subjects) = match directory.admitted(query) {
-            None => (Places::All, directory.subjects()),
-            Some((few, subjects)) if few.len() * SPARSE < directory.len() => (Places::Few(few), subjects),
-            Some((many, subjects)) => (Places::Many(bits(&many)), subjects),
+        let out = query.permit.map(|p| directory.left_out(&p));
+        let permit = query.permit.zip(out).map(|(p, out)| Permit { at: out.at, ..p });
+        let query = &Query { permit, ..*query };
+        let (places, subjects, left_out) = match directory.admitted(query) {
+            None => {
+                let (rows, left) = out.map_or((0, 0), |out| (out.rows, out.subjects));
+                (Places::All, directory.subjects().saturating_sub(left), rows)
+            }
+            Some((few, subjects)) if few.len() * SPARSE < directory.len() => (Places::Few(few), subjects, 0),
+            Some((many, subjects)) => (Places::Many(bits(&many)), subjects, 0),
         };
         Self {
             values: query.values.to_vec(),
             wanted: Wanted { limit: query.limit, fold: query.unique_subjects, min_score },
             places,
             subjects,
+            left_out,
+            permit: permit.map(|p| (p.purpose.clone(), p.at)),
             filter: query.filter.cloned(),
             listed: query.subjects.map(|ids| ids.iter().cloned().collect()),
             coded: Coded::new(query.values, kernel),
@@ -127,12 +138,15 @@ impl Probe {
         }
     }
 
-    /// Whether the filters admit a subject as it is now: its place may have been another's when they were resolved.
+    /// Whether filters and permit admit a subject as it is now: its place may have been another's when they were resolved.
     pub fn admits(&self, subject: impl FnOnce() -> std::sync::Arc<SubjectEntry>) -> bool {
-        if self.filter.is_none() && self.listed.is_none() {
+        if self.filter.is_none() && self.listed.is_none() && self.permit.is_none() {
             return true;
         }
         let subject = subject();
+        if self.permit.as_ref().is_some_and(|(purpose, at)| !subject.terms.permit(purpose, *at)) {
+            return false;
+        }
         self.filter.as_ref().is_none_or(|f| subject.metadata.satisfies(f))
             && self.listed.as_ref().is_none_or(|ids| ids.contains(&subject.id))
     }

@@ -256,7 +256,8 @@ pub fn pick(kernel: Kernel, blocks: &[SharedBlock], block_rows: usize, probe: &P
 fn hits(part: Part, probe: &Probe) -> Hits {
     Hits {
         hits: part.ranking.into_hits(),
-        compared_rows: part.compared,
+        // Those the permit leaves out lie between the others.
+        compared_rows: part.compared.saturating_sub(probe.left_out),
         compared_subjects: probe.subjects,
         exact: true,
     }

@@ -2,6 +2,7 @@
 //! `load` gives the typed result, or every fault at once with its key and where the value came from.
 
 mod layers;
+mod oidc;
 mod sections;
 mod validate;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use figment::value::Value;
 
+pub use oidc::{IssuerSection, OidcSection, SignatureAlgorithm};
 pub use sections::{
     AdminSection, Config, Erase, GallerySection, GatewaySection, LimitsSection, LogFormat, ModelsSection, Precision,
     Provider, QueueEngine, QueueSection, RedisSection, SealingMode, SealingSection, ShutdownSection, StoreEngine,

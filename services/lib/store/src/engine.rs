@@ -39,6 +39,12 @@ impl Space {
         self.0.starts_with("collection/")
     }
 
+    /// A tenant's audit trail.
+    #[must_use]
+    pub fn audit(tenant: &TenantId) -> Self {
+        Self(format!("audit/{tenant}").into())
+    }
+
     /// The space of this name, as an engine wrote it down.
     #[must_use]
     pub(crate) fn named(name: &str) -> Self {

@@ -19,7 +19,11 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The engine failed: disk full, file locked by another process, server gone.
+    /// The disk takes no more: it is full, over a quota or read-only. Nothing was acknowledged; the store goes on by
+    /// itself once there is room.
+    #[error("the disk of the store takes no more: {0}")]
+    NoRoom(String),
+    /// The engine failed: file locked by another process, server gone, disk broken.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
     /// The key-encryption keys of this process and the store do not go together.
@@ -34,7 +38,7 @@ impl StoreError {
         match self {
             Self::Precondition { .. } => ErrorCode::Conflict,
             Self::Damaged { .. } => ErrorCode::Internal,
-            Self::Unavailable(_) | Self::Sealing(_) => ErrorCode::StoreUnavailable,
+            Self::NoRoom(_) | Self::Unavailable(_) | Self::Sealing(_) => ErrorCode::StoreUnavailable,
         }
     }
 }

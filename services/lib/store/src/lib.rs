@@ -17,8 +17,11 @@ pub use error::StoreError;
 pub use redb::{RedbOptions, RedbStore};
 pub use redis::{Appendfsync, EraseMode, RedisStore, RedisStoreOptions};
 pub use repo::{
-    ApiKeys, Attempt, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, EnrolSubject, Enrolment,
-    Idempotency, IdempotencySlot, ImportOutcome, ItemResult, Jobs, Lookup, Outcome, Pepper, Removed, RepoError,
-    StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Versioned, WholeSubject, Withdrawal,
+    ApiKeys, Attempt, Audit, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, DuePage, DueRemoved,
+    ERASED_AT_ONCE, EnrolSubject, Enrolled, Enrolment, Erased, ErasureLease, ErasureRecord, ErasureState, ErasureStep,
+    Erasures, Forgotten, HeldConsent, Idempotency, IdempotencySlot, ImportOutcome, ItemResult, Jobs, KnownHead, Lease,
+    Lookup, Mention, Mentions, NewItem, Note, Outcome, Pepper, Present, Reach, Removed, RepoError, Rotation,
+    SigningKeys, StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Versioned, Wanted,
+    WholeSubject, Whom, Withdrawal, erased_result,
 };
 pub use sealed::{Rewrapped, SealedStore};

@@ -5,6 +5,7 @@
 //! is why every value is sealed with a key of its own, and the keys lie where they can be overwritten: erasing a
 //! value is destroying 32 bytes, whatever the size of the file.
 
+mod disk;
 mod format;
 mod keyfile;
 mod reader;
@@ -27,6 +28,7 @@ use domain::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{Changes, Commit, Durability, Keys, Op, Page, Record, Revision, Space, Store, StoreError};
+use disk::Disk;
 use keyfile::KeyFile;
 use reader::{Range, Reader, Spaces};
 use slots::SlotMap;
@@ -47,11 +49,13 @@ pub struct RedbOptions {
     pub queue: usize,
     /// What time it is, for values that expire.
     pub clock: fn() -> Timestamp,
+    /// Bytes of the disk that are left free: commits are refused beyond, so that a full disk harms nothing.
+    pub disk_reserve: u64,
 }
 
 impl Default for RedbOptions {
     fn default() -> Self {
-        Self { cache_bytes: 256 << 20, feed_kept: 65_536, queue: 1_024, clock: Timestamp::now }
+        Self { cache_bytes: 256 << 20, feed_kept: 65_536, queue: 1_024, clock: Timestamp::now, disk_reserve: 32 << 20 }
     }
 }
 
@@ -59,6 +63,7 @@ impl Default for RedbOptions {
 #[derive(Debug)]
 pub struct RedbStore {
     reader: Arc<Reader>,
+    disk: Arc<Disk>,
     requests: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -78,24 +83,17 @@ impl RedbStore {
     /// # Errors
     /// Like [`RedbStore::open`].
     pub fn open_with(path: &Path, options: RedbOptions) -> Result<Self, StoreError> {
-        let file = open_file(path)?;
-        let mut builder = ::redb::Builder::new();
-        builder.set_cache_size(options.cache_bytes);
-        let db = FileBackend::new(file).and_then(|backend| builder.create_with_backend(backend));
-        let db = db.map_err(|e| match e {
-            DatabaseError::DatabaseAlreadyOpen => {
-                StoreError::Unavailable(format!("{} is in use by another process", path.display()))
-            }
-            e => StoreError::Unavailable(format!("{} cannot be opened: {e}", path.display())),
-        })?;
+        let disk = Arc::new(Disk::new(folder_of(path).to_owned(), options.disk_reserve));
+        let files = Files { path: path.to_owned(), cache_bytes: options.cache_bytes, disk: disk.clone() };
+        let db = files.open()?;
         let keys = open_keys(&db, path)?;
         let (spaces, slots) = load(&db, &keys)?;
         let reader = Arc::new(Reader::new(db, keys, spaces, options.clock));
         let (requests, inbox) = mpsc::channel(options.queue.max(1));
-        let writer = Writer::new(reader.clone(), slots, options.feed_kept);
+        let writer = Writer::new(reader.clone(), slots, options.feed_kept, files);
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(inbox));
         let thread = thread.map_err(|e| StoreError::Unavailable(format!("no thread to write with: {e}")))?;
-        Ok(Self { reader, requests: Some(requests), writer: Some(thread) })
+        Ok(Self { reader, disk, requests: Some(requests), writer: Some(thread) })
     }
 
     async fn ask<T>(
@@ -192,7 +190,12 @@ impl Store for RedbStore {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.reader.check()
+        if self.reader.has_failed() {
+            let (reply, answer) = oneshot::channel();
+            self.ask(Request::Revive { reply }, answer).await?;
+        }
+        self.reader.check()?;
+        self.disk.room_for(0, false)
     }
 
     fn engine(&self) -> &'static str {
@@ -202,6 +205,35 @@ impl Store for RedbStore {
 
 fn range(space: &Space, prefix: &str, after: Option<&str>, limit: usize) -> Range {
     Range { space: space.clone(), prefix: prefix.to_owned(), after: after.map(str::to_owned), limit }
+}
+
+/// Where the records lie and how they are opened, for the writer to do it again.
+struct Files {
+    path: PathBuf,
+    cache_bytes: usize,
+    disk: Arc<Disk>,
+}
+
+impl Files {
+    fn open(&self) -> Result<Database, StoreError> {
+        let file = open_file(&self.path)?;
+        let mut builder = ::redb::Builder::new();
+        // Every page is checked before it is trusted: a disk that changed one is told here, not guessed at later.
+        builder.set_cache_size(self.cache_bytes).set_check_integrity_on_open(true);
+        let shown = self.path.display();
+        let db = FileBackend::new(file).and_then(|backend| builder.create_with_backend(backend));
+        db.map_err(|e| match e {
+            DatabaseError::DatabaseAlreadyOpen => {
+                StoreError::Unavailable(format!("{shown} is in use by another process"))
+            }
+            e if disk::takes_no_more(&e) => StoreError::NoRoom(format!("{shown} cannot be opened: {e}")),
+            e => StoreError::Unavailable(format!("{shown} cannot be opened: {e}")),
+        })
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Opens or makes a file that only its owner may read.
@@ -230,8 +262,7 @@ fn open_keys(db: &Database, path: &Path) -> Result<KeyFile, StoreError> {
         return KeyFile::open(&keys_path, &id);
     }
     let (keys, id) = KeyFile::create(&keys_path)?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|d| d.sync_all()).map_err(format::unavailable)?;
+    File::open(folder_of(path)).and_then(|d| d.sync_all()).map_err(format::unavailable)?;
     let write = db.begin_write().map_err(format::unavailable)?;
     {
         let mut table = write.open_table(format::STORE).map_err(format::unavailable)?;

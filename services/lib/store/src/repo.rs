@@ -1,16 +1,24 @@
 //! Repositories: the field's records over any [`Store`]. Values are JSON but for templates and replies;
 //! keys never hold anything a person could be recognised by, because keys are not erased the way values are.
 
+mod audit;
 mod bulk;
 mod collections;
 mod consents;
 mod enrol;
+mod erase;
+mod erasures;
 mod handle;
 mod idempotency;
 mod jobs;
 mod keys;
+mod leases;
+mod mentions;
+mod retention;
+mod signing_keys;
 mod subjects;
 mod templates;
+mod tenants;
 mod transfer;
 
 use bytes::Bytes;
@@ -19,17 +27,24 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Precondition, Record, Revision, Space, Store, StoreError};
 
-pub use bulk::ItemResult;
+pub use audit::{Audit, KnownHead};
+pub use bulk::{ItemResult, NewItem};
 pub use collections::Collections;
 pub(crate) use collections::META;
 pub use consents::{ConsentRow, Consents, Withdrawal};
 pub use enrol::{EnrolSubject, Enrolment, Outcome};
+pub use erase::{Erased, Note};
+pub use erasures::{ERASED_AT_ONCE, ErasureLease, ErasureRecord, ErasureState, ErasureStep, Erasures};
 pub use handle::{Pepper, SubjectHandle};
 pub use idempotency::{Attempt, Begun, Idempotency, IdempotencySlot, StoredReply};
 pub use jobs::Jobs;
-pub use keys::ApiKeys;
+pub use keys::{ApiKeys, Rotation};
+pub use leases::Lease;
+pub use mentions::{Forgotten, Mention, Mentions, Reach, Whom, erased_result};
+pub use retention::{DuePage, DueRemoved, Enrolled};
+pub use signing_keys::SigningKeys;
 pub use subjects::{Count, Lookup, Removed, Subjects};
-pub use templates::{ChangedKey, SubjectRow, TemplateRow, Templates};
+pub use templates::{ChangedKey, HeldConsent, Present, SubjectRow, TemplateRow, Templates, Wanted};
 pub use transfer::{ImportOutcome, WholeSubject};
 
 /// How often a change that lost a race is tried again before the caller hears of it.

@@ -44,7 +44,7 @@ async fn made(f: &Fixture, n: u32) -> (Jobs, JobId) {
 }
 
 fn result(index: u32) -> ItemResult {
-    ItemResult { index, reply: format!("reply {index}").into(), succeeded: !index.is_multiple_of(3) }
+    ItemResult { index, reply: format!("reply {index}").into(), succeeded: !index.is_multiple_of(3), about: Vec::new() }
 }
 
 /// As a worker: takes what is open in its strand, and finishes it some at a time.

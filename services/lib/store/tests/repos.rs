@@ -10,7 +10,7 @@ use common::fixture::*;
 use domain::{ApiKey, Consent, ErrorCode, JobId, JobKind, JobRecord, JobState, KeyId, Problem, Subject, Timestamp};
 use visavis_store::{
     ApiKeys, Attempt, Begun, ChangedKey, Changes, Commit, EnrolSubject, Enrolment, Idempotency, IdempotencySlot, Jobs,
-    Lookup, Outcome, Pepper, Revision, Space, StoredReply,
+    Lookup, Outcome, Pepper, Revision, Rotation, Space, StoredReply,
 };
 
 on_both_engines!(
@@ -254,16 +254,10 @@ async fn subject_ids_appear_in_no_key_of_the_store(f: Fixture) {
 async fn api_keys_belong_to_their_tenant(f: Fixture) {
     let keys = ApiKeys::new(f.store.clone());
     assert!(keys.is_empty().await.unwrap());
-    let key = |id: &str, tenant: &str| ApiKey {
-        id: id.parse().unwrap(),
-        tenant: tenant.parse().unwrap(),
-        name: "n".into(),
-        scopes: Default::default(),
-        secret_sha256: "old".into(),
-        created_at: NOW,
-        rotated_at: None,
-        expires_at: None,
+    let key = |id: &str, tenant: &str| {
+        ApiKey::new(id.parse().unwrap(), tenant.parse().unwrap(), Default::default(), "old".into())
     };
+    let rotation = |secret: &str, grace| Rotation { secret_sha256: secret.into(), now: NOW, grace };
     for (id, tenant) in [("k1", "acme"), ("k2", "other"), ("k3", "acme"), ("k4", "acme")] {
         keys.create(&key(id, tenant)).await.unwrap();
     }
@@ -274,9 +268,15 @@ async fn api_keys_belong_to_their_tenant(f: Fixture) {
     let (page, next) = keys.list(&f.tenant, next.as_deref(), 2).await.unwrap();
     assert_eq!((page[0].value.id.as_str(), page.len(), next), ("k4", 1, None));
     let k2: KeyId = "k2".parse().unwrap();
-    assert_eq!(code(keys.rotate(&f.tenant, &k2, "new".into(), NOW).await), ErrorCode::KeyNotFound);
+    assert_eq!(code(keys.rotate(&f.tenant, &k2, rotation("new", Duration::ZERO)).await), ErrorCode::KeyNotFound);
     assert_eq!(code(keys.delete(&f.tenant, &k2).await), ErrorCode::KeyNotFound);
-    let rotated = keys.rotate(&f.tenant, &"k1".parse().unwrap(), "new".into(), NOW).await.unwrap();
+    let k1: KeyId = "k1".parse().unwrap();
+    let rotated = keys.rotate(&f.tenant, &k1, rotation("new", Duration::ZERO)).await.unwrap();
+    assert_eq!(rotated.value.former, None, "without grace the former secret is gone");
+    let overlapping = keys.rotate(&f.tenant, &k1, rotation("newer", Duration::from_secs(60))).await.unwrap();
+    let former = overlapping.value.former.clone().unwrap();
+    assert_eq!((former.secret_sha256.as_str(), former.until), ("new", NOW.plus(Duration::from_secs(60))));
+    let rotated = keys.rotate(&f.tenant, &k1, rotation("new", Duration::ZERO)).await.unwrap();
     assert_eq!(keys.get(&"k1".parse().unwrap()).await.unwrap(), Some(rotated.clone()));
     assert_eq!((rotated.value.secret_sha256.as_str(), rotated.value.rotated_at), ("new", Some(NOW)));
     keys.delete(&f.tenant, &"k1".parse().unwrap()).await.unwrap();

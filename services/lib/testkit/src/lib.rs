@@ -24,6 +24,8 @@ mod servers;
 mod service;
 mod service_options;
 mod shared;
+mod small_disk;
+mod token;
 
 pub use answer::Answer;
 pub use app::{AppOptions, TestApp};
@@ -43,3 +45,5 @@ pub use redis_options::{Product, RedisOptions};
 pub use service::{SEALING_KEY, Service};
 pub use service_options::{Role, ServiceOptions};
 pub use shared::{Row, read_csv, shared, shared_or_skip};
+pub use small_disk::SmallDisk;
+pub use token::{Signer, claims, compact, key_set, unix_seconds};

@@ -3,6 +3,7 @@
 
 mod codec;
 mod convert;
+mod subjects;
 
 /// Generated from `proto/visavis/v1`.
 #[expect(missing_docs, clippy::large_enum_variant, reason = "generated; the .proto files carry the documentation")]
@@ -14,3 +15,4 @@ pub use codec::{
     WireError, decode_envelope, decode_item, decode_presence, decode_reply, encode_envelope, encode_item,
     encode_presence, encode_reply, job_kind, renewed_envelope, request_kind,
 };
+pub use subjects::{told_by, told_of};

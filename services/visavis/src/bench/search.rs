@@ -214,7 +214,7 @@ fn row<'t>(args: &SearchArgs, n: u64, template: Option<&'t Template>) -> Result<
     Ok(Row {
         key: RowKey { handle: SubjectHandle(handle), face_id },
         template: template.ok_or_else(|| Failure::Other("a vector without direction".to_owned()))?,
-        subject: Arc::new(SubjectEntry { id, external_id: None, metadata: Metadata::default() }),
+        subject: Arc::new(SubjectEntry { id, external_id: None, metadata: Metadata::default(), terms: Arc::default() }),
     })
 }
 

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use domain::{ErrorCode, JobId, JobState, Problem, TenantId, Timestamp};
+use domain::{CollectionId, ErrorCode, JobId, JobRecord, JobState, Problem, SubjectId, TenantId, Timestamp};
 use futures::future::join_all;
-use store::{ItemResult, Jobs};
-use wire::v1::{self, BulkRequest, Envelope, bulk_item, reply::Outcome};
+use store::{ItemResult, Jobs, Mention};
+use wire::v1::{self, BulkRequest, Envelope, bulk_item, envelope::Request, reply::Outcome};
 
 use super::{Desk, enrol, identify, store_problem};
 use crate::{pipeline::Context, stages::in_time};
@@ -68,7 +68,7 @@ pub async fn slice(
     if open.is_empty() {
         return Ok(Slice::Done);
     }
-    let run = Run { desk, tenant: &tenant, jobs: &jobs, id: &id, context };
+    let run = Run { desk, tenant: &tenant, jobs: &jobs, job: &job.value, context };
     let ended = if envelope.attempt < CAREFUL_FROM {
         let done = join_all(open.iter().map(|index| run.item(*index))).await;
         let results: Vec<ItemResult> = done.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
@@ -88,7 +88,7 @@ struct Run<'a> {
     desk: &'a Desk,
     tenant: &'a TenantId,
     jobs: &'a Jobs,
-    id: &'a JobId,
+    job: &'a JobRecord,
     context: &'a Context,
 }
 
@@ -97,15 +97,15 @@ impl Run<'_> {
     async fn carefully(&self, open: &[u32], last_delivery: bool) -> Result<usize, Problem> {
         let mut ended = 0;
         for &index in open {
-            let tries = self.jobs.tries(self.id, index).await.map_err(store_problem)?;
+            let tries = self.jobs.tries(&self.job.id, index).await.map_err(store_problem)?;
             let result = if tries >= TRIES - 1 {
                 let detail = "the item was given up after several workers failed on it";
-                Some(self.result(index, Err(Problem::new(ErrorCode::InferenceFailed, detail))))
+                Some(self.result(index, Err(Problem::new(ErrorCode::InferenceFailed, detail)), &None))
             } else if last_delivery {
                 // An item nobody has tried alone: the strand must have deliveries left for it.
                 return Ok(ended.max(1));
             } else {
-                self.jobs.note_try(self.id, index, Timestamp::now()).await.map_err(store_problem)?;
+                self.jobs.note_try(&self.job.id, index, Timestamp::now()).await.map_err(store_problem)?;
                 self.item(index).await?
             };
             ended += self.finish(result.as_slice()).await?;
@@ -116,49 +116,68 @@ impl Run<'_> {
     /// One item; `None` when it is to be tried again later, or has its result already.
     async fn item(&self, index: u32) -> Result<Option<ItemResult>, Problem> {
         let _turn = self.desk.precedence.item().await;
-        let Some(bytes) = self.jobs.item(self.id, index).await.map_err(store_problem)? else { return Ok(None) };
+        let Some(bytes) = self.jobs.item(&self.job.id, index).await.map_err(store_problem)? else { return Ok(None) };
+        let mut about = None;
         let outcome = match wire::decode_item(bytes).map(|i| i.request) {
-            Ok(Some(request)) => self.carry_out(index, request).await,
+            Ok(Some(request)) => {
+                let request = match request {
+                    bulk_item::Request::Enrol(r) => Request::Enrol(r),
+                    bulk_item::Request::Identify(r) => Request::Identify(r),
+                };
+                about = wire::told_of(&request);
+                self.carry_out(index, request).await
+            }
             Ok(None) => Err(Problem::invalid("item", "this worker does not know the kind of item; upgrade it")),
             Err(e) => Err(Problem::new(ErrorCode::Internal, format!("the item cannot be read: {e}"))),
         };
         match outcome {
             // The service's own shortness of something is no result.
             Err(p) if p.code.status() == 503 => {
-                tracing::debug!(job = %self.id, index, code = %p.code, "an item is put off");
+                tracing::debug!(job = %self.job.id, index, code = %p.code, "an item is put off");
                 Ok(None)
             }
-            outcome => Ok(Some(self.result(index, outcome))),
+            outcome => Ok(Some(self.result(index, outcome, &about))),
         }
     }
 
-    async fn carry_out(&self, index: u32, request: bulk_item::Request) -> Result<Outcome, Problem> {
+    async fn carry_out(&self, index: u32, request: Request) -> Result<Outcome, Problem> {
         let (desk, tenant, context) = (self.desk, self.tenant, self.context);
         match request {
             // The item's own job id: enrolling it a second time finds that it was done.
-            bulk_item::Request::Enrol(r) => {
-                enrol::run(desk, tenant, &format!("{}.i{index}", self.id), r, context).await.map(Outcome::Enrol)
+            Request::Enrol(r) => {
+                let job = format!("{}.i{index}", self.job.id);
+                let asked = enrol::Asked { job: &job, accepted_at: Some(self.job.created_at) };
+                enrol::run(desk, tenant, asked, r, context).await.map(Outcome::Enrol)
             }
-            bulk_item::Request::Identify(r) => identify::run(desk, tenant, r, context).await.map(Outcome::Identify),
+            Request::Identify(r) => identify::run(desk, tenant, r, context).await.map(Outcome::Identify),
+            _ => Err(Problem::invalid("item", "items are enrolments or identifications")),
         }
     }
 
-    fn result(&self, index: u32, outcome: Result<Outcome, Problem>) -> ItemResult {
+    fn result(
+        &self,
+        index: u32,
+        outcome: Result<Outcome, Problem>,
+        about: &Option<(CollectionId, Option<SubjectId>)>,
+    ) -> ItemResult {
         let succeeded = outcome.is_ok();
         let kind = if succeeded { "ok" } else { "failed" };
         self.desk.metrics.jobs.with_label_values(&["bulk_item", kind]).inc();
         let reply = v1::Reply {
-            job_id: self.id.to_string(),
+            job_id: self.job.id.to_string(),
             model_version: self.desk.model_version.clone(),
             outcome: Some(outcome.unwrap_or_else(|p| Outcome::Problem(p.into()))),
             ..v1::Reply::default()
         };
-        ItemResult { index, reply: wire::encode_reply(&reply), succeeded }
+        let about = self.desk.mentions(self.tenant, about, &reply);
+        ItemResult { index, reply: wire::encode_reply(&reply), succeeded, about }
     }
 
     async fn finish(&self, results: &[ItemResult]) -> Result<usize, Problem> {
         if !results.is_empty() {
-            self.jobs.finish_items(self.id, results, Timestamp::now()).await.map_err(store_problem)?;
+            self.jobs.finish_items(&self.job.id, results, Timestamp::now()).await.map_err(store_problem)?;
+            let about: Vec<Mention> = results.iter().flat_map(|r| r.about.iter().cloned()).collect();
+            self.desk.settle(self.tenant, &about).await;
         }
         Ok(results.len())
     }

@@ -18,15 +18,23 @@ use crate::{
     timings::Stage,
 };
 
+/// Which job an enrolment is of.
+pub(super) struct Asked<'a> {
+    /// Its id.
+    pub job: &'a str,
+    /// When it was accepted, where nobody waits for it: a subject that was erased since is not enrolled.
+    pub accepted_at: Option<Timestamp>,
+}
+
 pub(super) async fn run(
     desk: &Desk,
     tenant: &TenantId,
-    job: &str,
+    asked: Asked<'_>,
     request: EnrolRequest,
     context: &Context,
 ) -> Result<EnrolReply, Problem> {
     let collection = desk.collection(tenant, &request.collection_id).await?;
-    let job = JobId::new(job).map_err(|e| Problem::invalid("job_id", e.to_string()))?;
+    let job = JobId::new(asked.job).map_err(|e| Problem::invalid("job_id", e.to_string()))?;
     let missing = || Problem::invalid("subject", "a subject is needed");
     let subject: Subject = request.subject.clone().ok_or_else(missing)?.try_into().map_err(|_| missing())?;
     let subjects = desk.subjects(tenant, &collection.id);
@@ -70,6 +78,7 @@ pub(super) async fn run(
             outcome: Some(v1::reply::Outcome::Enrol(reply.clone())),
             ..v1::Reply::default()
         }),
+        accepted_at: asked.accepted_at,
         now,
     };
     let start = std::time::Instant::now();
@@ -78,6 +87,9 @@ pub(super) async fn run(
     match outcome? {
         Outcome::Committed(revision) => {
             desk.metrics.enrolled_faces.with_label_values(&["enrolled"]).inc_by(enrolled);
+            if !request.create {
+                desk.seen.note(tenant, &collection, &subject.id);
+            }
             Ok(EnrolReply { revision: revision.0, ..reply })
         }
         Outcome::AlreadyDone(stored) => replayed(desk, Space::collection(tenant, &collection.id), stored).await,
@@ -109,6 +121,10 @@ fn refused(outcome: &Outcome, collection: &Collection, subject: &SubjectId) -> P
             Problem::new(ErrorCode::SubjectNotFound, format!("there is no subject {subject} in the collection"))
         }
         Outcome::CollectionGone => collection_gone(&collection.id),
+        // Kept with the job: says no more of the subject than that.
+        Outcome::Erased(at) => {
+            Problem::new(ErrorCode::Erased, format!("the subject was erased at {at}, after this was asked for"))
+        }
         Outcome::ConsentChanged => {
             Problem::new(ErrorCode::ConsentRequired, "the consent was withdrawn while the images were being read")
         }
@@ -159,7 +175,7 @@ impl Basis {
     }
 }
 
-/// A consent in force for all purposes of the collection: the one given, else one on record.
+/// A consent in force for one of the collection's purposes at least: the one given, else one on record.
 async fn consent(
     subjects: &Subjects,
     collection: &Collection,
@@ -170,21 +186,21 @@ async fn consent(
     if let Some(given) = given {
         let damaged = |_| Problem::invalid("/consent", "the consent is not complete");
         let consent = Consent::try_from(given.clone()).map_err(damaged)?;
-        return if consent.permits(&collection.purposes, now) {
+        return if consent.serves(&collection.purposes, now) {
             Ok(Basis::Given(Box::new(consent)))
         } else {
             Err(consent_required(collection, subject))
         };
     }
     let recorded = subjects.consents(subject).await.map_err(store_problem)?;
-    let active = recorded.into_iter().map(|c| c.value).find(|c| c.permits(&collection.purposes, now));
+    let active = recorded.into_iter().map(|c| c.value).find(|c| c.serves(&collection.purposes, now));
     active.map(|c| Basis::Recorded(c.id)).ok_or_else(|| consent_required(collection, subject))
 }
 
 fn consent_required(collection: &Collection, subject: &SubjectId) -> Problem {
     let purposes: Vec<&str> = collection.purposes.iter().map(Purpose::as_str).collect();
     let detail = format!(
-        "subject {subject} has no consent in force for the purposes of collection {} ({}); \
+        "subject {subject} has no consent in force for a purpose of collection {} ({}); \
          send one with the request, or record it at /v1/consents",
         collection.id,
         purposes.join(", ")

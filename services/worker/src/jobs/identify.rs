@@ -8,7 +8,7 @@ use futures::future::join_all;
 use gallery::{Hit, Index};
 use wire::v1::{Embedding, IdentifyReply, IdentifyRequest, Image, identify_reply::Result as Answer};
 
-use super::{Desk, check_purpose, cosine};
+use super::{Desk, cosine, purpose};
 use crate::{
     pipeline::Context,
     stages::search::{Scope, current, search},
@@ -28,8 +28,8 @@ pub(super) async fn run(
     context: &Context,
 ) -> Result<IdentifyReply, Problem> {
     let collection = desk.collection(tenant, &request.collection_id).await?;
-    check_purpose(&collection, &request.purpose)?;
-    let scope = scope(&request)?;
+    let purpose = purpose(&collection, &request.purpose)?;
+    let filters = filters(&request)?;
     let limit = request.limit.max(1) as usize;
     // Probes first: the gallery is brought up to date as late as can be.
     let probes = if request.embeddings.is_empty() {
@@ -39,14 +39,22 @@ pub(super) async fn run(
     };
     desk.fence.check()?;
     let gallery = current(&desk.galleries, tenant, &collection, context).await?;
+    let scope = Scope {
+        purpose,
+        at: desk.galleries.now(),
+        // One more than asked for at least, so that the margin to the runner-up is known.
+        limit: limit.max(2),
+        filter: filters.0,
+        subjects: filters.1,
+    };
     let templates = probes.iter().flatten().map(|p| p.template.clone()).collect();
     let hits = search(&desk.pipeline.cpu, &gallery, templates, scope, context).await?;
-    // Every template compared is one more chance of a false match: those that a filter leaves out are none.
+    // Every template compared is one more chance of a false match: those that a filter or a consent leaves out are none.
     let compared = hits.iter().map(|h| h.compared_rows as u64).max();
     let default = ThresholdSpec::fpir(collection.decision.target_fpir);
     let comparisons = compared.unwrap_or_else(|| gallery.index().len() as u64);
     let threshold = desk.threshold(request.threshold, default, comparisons)?;
-    let round = Round { desk, collection: &collection, threshold: &threshold, limit };
+    let round = Round { desk, tenant, collection: &collection, threshold: &threshold, limit };
     let mut hits = hits.into_iter();
     let answers = probes.into_iter().map(|entry| match entry {
         Ok(probe) => round.answer(&probe, hits.next().map_or_else(Vec::new, |h| h.hits)),
@@ -93,24 +101,23 @@ fn of_embeddings(desk: &Desk, embeddings: &[Embedding]) -> Result<Probes, Proble
     (0u32..).zip(embeddings).map(probe).collect()
 }
 
-fn scope(request: &IdentifyRequest) -> Result<Scope, Problem> {
+/// Labels a subject must carry, and the subjects to search among.
+type Filters = (Option<Metadata>, Option<Vec<SubjectId>>);
+
+fn filters(request: &IdentifyRequest) -> Result<Filters, Problem> {
     let ids =
         request.subject_ids.iter().enumerate().map(|(i, id)| {
             SubjectId::new(id).map_err(|e| Problem::invalid(format!("/subject_ids/{i}"), e.to_string()))
         });
     let subjects = ids.collect::<Result<Vec<_>, _>>()?;
     let filter = Metadata(request.filter.clone().into_iter().collect());
-    Ok(Scope {
-        // One more than asked for at least, so that the margin to the runner-up is known.
-        limit: (request.limit as usize).max(2),
-        filter: (!filter.0.is_empty()).then_some(filter),
-        subjects: (!subjects.is_empty()).then_some(subjects),
-    })
+    Ok(((!filter.0.is_empty()).then_some(filter), (!subjects.is_empty()).then_some(subjects)))
 }
 
 /// What all probes of one request share.
 struct Round<'a> {
     desk: &'a Desk,
+    tenant: &'a TenantId,
     collection: &'a Collection,
     threshold: &'a ResolvedThreshold,
     limit: usize,
@@ -125,6 +132,9 @@ impl Round<'_> {
             metrics.top_score.observe(*top);
         }
         metrics.decisions.with_label_values(&[label(decision)]).inc();
+        if let (Decision::Match, Some(top)) = (decision, hits.first()) {
+            self.desk.seen.note(self.tenant, self.collection, &top.subject.id);
+        }
         let reaching = hits.into_iter().zip(1u32..).zip(&scores).filter(|(_, s)| **s >= self.threshold.score);
         let candidates = reaching.take(self.limit).map(|((hit, rank), &score)| Candidate {
             subject_id: hit.subject.id.clone(),

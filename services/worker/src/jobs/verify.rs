@@ -1,10 +1,10 @@
 //! Verify: one face against the templates of one subject, 1:1.
 
-use domain::{ErrorCode, Face, Problem, SubjectId, Template, TenantId, decide};
-use store::Lookup;
+use domain::{Decision, ErrorCode, Face, Problem, Purpose, SubjectId, Template, TenantId, Timestamp, decide};
+use store::{Lookup, Subjects};
 use wire::v1::{VerifyReply, VerifyRequest};
 
-use super::{Desk, check_purpose, cosine, store_problem};
+use super::{Desk, cosine, purpose, store_problem};
 use crate::{
     choose::choose,
     pipeline::Context,
@@ -18,7 +18,7 @@ pub(super) async fn run(
     context: &Context,
 ) -> Result<VerifyReply, Problem> {
     let collection = desk.collection(tenant, &request.collection_id).await?;
-    check_purpose(&collection, &request.purpose)?;
+    let purpose = purpose(&collection, &request.purpose)?;
     let subject = SubjectId::new(&request.subject_id).map_err(|e| Problem::invalid("subject_id", e.to_string()))?;
     let threshold = desk.threshold(request.threshold, desk.config.verification, 1)?;
     let subjects = desk.subjects(tenant, &collection.id);
@@ -27,16 +27,21 @@ pub(super) async fn run(
     let (face, template) = probe(desk, request, context).await?;
     desk.fence.check()?;
     let gallery = current(&desk.galleries, tenant, &collection, context).await?;
-    let scope = Scope { limit: 1, filter: None, subjects: Some(vec![subject.clone()]) };
+    let at = desk.galleries.now();
+    let scope = Scope { purpose: purpose.clone(), at, limit: 1, filter: None, subjects: Some(vec![subject.clone()]) };
     let hits = search(&desk.pipeline.cpu, &gallery, vec![template], scope, context).await?;
     let Some(best) = hits.into_iter().next().and_then(|h| h.hits.into_iter().next()) else {
         // It may have been erased between the look-up and the search.
         known(subjects.get(&subject).await.map_err(store_problem)?, &subject)?;
+        permitted(&subjects, &subject, &purpose, at).await?;
         let detail = format!("subject {subject} has no enrolled face to compare with");
         return Err(Problem::new(ErrorCode::FaceNotFound, detail));
     };
     let score = cosine(best.score);
     let (decision, _) = decide(&[score], threshold.score, 0.0);
+    if decision == Decision::Match {
+        desk.seen.note(tenant, &collection, &subject);
+    }
     Ok(VerifyReply {
         face: face.as_ref().map(Into::into),
         decision: wire::v1::Decision::from(decision).into(),
@@ -46,6 +51,16 @@ pub(super) async fn run(
         threshold: Some(threshold.into()),
         revision: gallery.revision().0,
     })
+}
+
+/// `consent_required` unless a consent of the subject covers the purpose.
+async fn permitted(subjects: &Subjects, subject: &SubjectId, purpose: &Purpose, at: Timestamp) -> Result<(), Problem> {
+    let consents = subjects.consents(subject).await.map_err(store_problem)?;
+    if consents.iter().any(|c| c.value.serves(std::slice::from_ref(purpose), at)) {
+        return Ok(());
+    }
+    let detail = format!("subject {subject} has no consent in force for {purpose}");
+    Err(Problem::new(ErrorCode::ConsentRequired, detail))
 }
 
 /// The face to compare: of the image, or the caller's own embedding.

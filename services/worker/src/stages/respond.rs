@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use domain::{JobId, Problem, TenantId, Timestamp};
+use domain::{CollectionId, JobId, Problem, SubjectId, TenantId, Timestamp};
 use queue::{Delivery, OnRejected, QueueError, Rejection};
 use wire::v1::{Envelope, Reply, envelope::Request, reply::Outcome};
 
@@ -26,29 +25,34 @@ pub fn reply(desk: &Desk, worker: &str, job_id: &str, outcome: Result<Outcome, P
     }
 }
 
-/// Stores, sends and acknowledges.
+/// Collection and subject that a request names.
+pub type About = Option<(CollectionId, Option<SubjectId>)>;
+
+/// Stores, sends and acknowledges. `about` is what the request named.
 ///
 /// # Errors
 /// When the queue is gone: the entry then stays on the lane and is delivered again.
-pub async fn respond(desk: &Desk, delivery: Delivery, reply: &Reply) -> Result<(), QueueError> {
+pub async fn respond(desk: &Desk, delivery: Delivery, reply: &Reply, about: &About) -> Result<(), QueueError> {
     if delivery.envelope.keep_result {
-        let result = match &reply.outcome {
-            Some(Outcome::Problem(p)) => Err(Problem::from(p.clone())),
-            _ => Ok(wire::encode_reply(reply)),
-        };
-        keep(desk, &delivery.envelope, result).await;
+        keep(desk, &delivery.envelope, reply, about).await;
     }
     delivery.settle(reply).await
 }
 
 /// Stores the result with the job's record. A store that is gone is told to the log only: the job is done, and its
 /// caller finds it unfinished until it expires.
-async fn keep(desk: &Desk, envelope: &Envelope, result: Result<Bytes, Problem>) {
+async fn keep(desk: &Desk, envelope: &Envelope, reply: &Reply, about: &About) {
     let (Ok(tenant), Ok(job)) = (TenantId::new(&envelope.tenant), JobId::new(&envelope.job_id)) else {
         return;
     };
-    if let Err(error) = desk.jobs(&tenant).finish(&job, result, Timestamp::now()).await {
-        tracing::error!(job = %job, %error, "the result of a job could not be stored");
+    let result = match &reply.outcome {
+        Some(Outcome::Problem(p)) => Err(Problem::from(p.clone())),
+        _ => Ok(wire::encode_reply(reply)),
+    };
+    let mentions = desk.mentions(&tenant, about, reply);
+    match desk.jobs(&tenant).finish_about(&job, result, &mentions, Timestamp::now()).await {
+        Ok(_) => desk.settle(&tenant, &mentions).await,
+        Err(error) => tracing::error!(job = %job, %error, "the result of a job could not be stored"),
     }
 }
 
@@ -75,7 +79,9 @@ impl OnRejected for KeepRejected {
         if matches!(envelope.request, Some(Request::Bulk(_))) {
             end_bulk(&self.0, envelope, problem).await;
         } else if envelope.keep_result {
-            keep(&self.0, envelope, Err(problem)).await;
+            let about = envelope.request.as_ref().and_then(wire::told_of);
+            let outcome = Some(Outcome::Problem(problem.into()));
+            keep(&self.0, envelope, &Reply { outcome, ..Reply::default() }, &about).await;
         }
     }
 }

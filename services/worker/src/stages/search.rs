@@ -3,8 +3,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use domain::{Collection, ErrorCode, Metadata, Problem, SubjectId, Template, TenantId};
-use gallery::{CollectionGallery, Galleries, GalleryError, Hits, Index, Query};
+use domain::{Collection, ErrorCode, Metadata, Problem, Purpose, SubjectId, Template, TenantId, Timestamp};
+use gallery::{CollectionGallery, Galleries, GalleryError, Hits, Index, Permit, Query};
 
 use crate::{cpu::CpuPool, pipeline::Context, timings::Stage};
 
@@ -25,8 +25,12 @@ pub async fn current(
 }
 
 /// What to search for beside the probe itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Scope {
+    /// What for: only subjects whose consents cover it now are compared.
+    pub purpose: Purpose,
+    /// The present moment.
+    pub at: Timestamp,
     /// Subjects wanted.
     pub limit: usize,
     /// Labels a subject must carry.
@@ -59,6 +63,7 @@ pub async fn search(
         let query = |values| Query {
             filter: scope.filter.as_ref(),
             subjects: scope.subjects.as_deref(),
+            permit: Some(Permit { purpose: &scope.purpose, at: scope.at }),
             ..Query::new(values, scope.limit)
         };
         let queries: Vec<Query<'_>> = values.iter().map(|v| query(v)).collect();

@@ -10,10 +10,9 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use domain::{JobId, JobKind, JobRecord, JobState, Lane, Problem, Progress, Timestamp};
 use serde_json::Value;
-use store::{Jobs, RepoError};
+use store::{Jobs, NewItem, RepoError};
 use tokio::time::timeout;
 use wire::v1::{BulkRequest, envelope::Request};
 
@@ -50,6 +49,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 pub(super) async fn submit(State(app): State<App>, call: Call, document: Document) -> Result<Response> {
     let (kind, items) = read(&app, &call, document).await?;
     let job = accept(&app, &call, kind, items).await?;
+    call.notes.reference(&job.id);
     let location = HeaderValue::from_str(&format!("/v1/jobs/{}", job.id));
     let problem = job.problem.clone().map(|p| (Err(p), call.request_id));
     let mut response = (StatusCode::ACCEPTED, Json(JobAnswer::of(job, problem))).into_response();
@@ -60,7 +60,7 @@ pub(super) async fn submit(State(app): State<App>, call: Call, document: Documen
 }
 
 /// The items, checked, as they are stored.
-async fn read(app: &AppState, call: &Call, document: Document) -> Result<(JobKind, Vec<Bytes>)> {
+async fn read(app: &AppState, call: &Call, document: Document) -> Result<(JobKind, Vec<NewItem>)> {
     let Document { json: mut job, mut files } = document;
     let kind = match job.remove("kind").as_ref().and_then(Value::as_str) {
         Some("bulk_enrol") => JobKind::BulkEnrol,
@@ -83,7 +83,7 @@ async fn read(app: &AppState, call: &Call, document: Document) -> Result<(JobKin
 }
 
 /// Stores the job and sends workers to it; a repetition finds the job that is there.
-async fn accept(app: &AppState, call: &Call, kind: JobKind, items: Vec<Bytes>) -> Result<JobRecord> {
+async fn accept(app: &AppState, call: &Call, kind: JobKind, items: Vec<NewItem>) -> Result<JobRecord> {
     let (jobs, now) = (app.jobs(&call.principal.tenant), Timestamp::now());
     let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
     let mut job = JobRecord {

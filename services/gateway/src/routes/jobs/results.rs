@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use domain::{JobId, Problem, RequestId};
+use domain::{JobId, JobKind, Problem, RequestId};
 use futures::stream;
 use serde::Serialize;
 use store::{Jobs, RepoError};
@@ -19,6 +19,7 @@ use crate::{
     answers::Answer,
     context::Call,
     extract::Ids,
+    notes::Notes,
     problem::{self, ProblemBody, Result},
     state::App,
 };
@@ -67,9 +68,13 @@ pub(super) async fn results(State(app): State<App>, call: Call, Ids(id): Ids<Job
     let body = if job.progress.is_some() {
         // The first page before the status line: what is wrong with the store is a problem then, not a broken answer.
         let first = jobs.item_results(&id, None, PAGE).await?;
+        if job.kind == JobKind::BulkIdentify && !first.0.is_empty() {
+            // Which decisions, the job's results say as long as they are kept.
+            call.notes.discloses();
+        }
         Body::from_stream(pages(jobs, id, call.request_id, first))
     } else {
-        let ended = outcome(&jobs, &job).await?;
+        let ended = outcome(&jobs, &job, &call.notes).await?;
         Body::from(ended.map(|o| line(0, o, &call.request_id)).unwrap_or_default())
     };
     let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"))];
@@ -90,7 +95,10 @@ fn pages(
         async move {
             let Some((rows, more)) = page else { return Ok(None) };
             let last = rows.last().map(|(index, _)| *index);
-            let lines = rows.into_iter().flat_map(|(index, reply)| line(index, stored(&id, reply), &request)).collect();
+            let lines = rows
+                .into_iter()
+                .flat_map(|(index, reply)| line(index, stored(&id, reply, &Notes::default()), &request));
+            let lines = lines.collect();
             let next = match last.filter(|_| more) {
                 Some(last) => Some(jobs.item_results(&id, Some(last), PAGE).await.inspect_err(|e| {
                     tracing::warn!(job = %id, error = %e, "an answer with results is broken off");

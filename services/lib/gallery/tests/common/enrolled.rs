@@ -91,6 +91,8 @@ impl Enrolled {
             decision: Default::default(),
             quality_gate: Default::default(),
             retention: Default::default(),
+            idle_from: None,
+            consent: Default::default(),
             metadata: Default::default(),
             contract: contract(1),
             created_at: Timestamp::now(),
@@ -125,6 +127,7 @@ impl Enrolled {
             required_consent: None,
             job_id: JobId::generate(),
             reply: Default::default(),
+            accepted_at: None,
             now,
         };
         match self.subjects.enrol(&enrolment).await.unwrap() {

@@ -32,7 +32,12 @@ pub fn key(subject: u16, face: u32) -> RowKey {
 }
 
 pub fn entry(subject: u16, labels: &[(&str, &str)]) -> Arc<SubjectEntry> {
-    Arc::new(SubjectEntry { id: subject_id(subject), external_id: None, metadata: metadata(labels) })
+    Arc::new(SubjectEntry {
+        id: subject_id(subject),
+        external_id: None,
+        metadata: metadata(labels),
+        terms: Arc::default(),
+    })
 }
 
 pub fn metadata(labels: &[(&str, &str)]) -> Metadata {

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::Cidr;
 use serde::{Deserialize, Serialize};
 
+use super::OidcSection;
 use crate::Secret;
 
 /// The effective configuration of a process.
@@ -15,6 +17,8 @@ use crate::Secret;
 pub struct Config {
     /// HTTPS edge.
     pub gateway: GatewaySection,
+    /// Identity providers.
+    pub oidc: OidcSection,
     /// What one request may carry.
     pub limits: LimitsSection,
     /// Inference.
@@ -29,8 +33,12 @@ pub struct Config {
     pub gallery: GallerySection,
     /// Job lanes.
     pub queue: QueueSection,
+    /// The audit trail.
+    pub audit: AuditSection,
     /// Models and artefacts.
     pub models: ModelsSection,
+    /// What is kept how long.
+    pub retention: RetentionSection,
     /// Metrics and probes.
     pub admin: AdminSection,
     /// Logs.
@@ -61,6 +69,8 @@ pub struct GatewaySection {
     /// First admin key itself; written to the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_key: Option<Secret<String>>,
+    /// Connections at once.
+    pub max_connections: usize,
     /// Requests in work at once.
     pub max_in_flight: usize,
     /// Bytes of request bodies held at once.
@@ -79,6 +89,10 @@ pub struct GatewaySection {
     pub key_in_flight: usize,
     /// Event streams followed at once.
     pub event_streams: usize,
+    /// Proxies that are believed when they say where a request comes from.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Tenants with metrics of their own.
+    pub metric_tenants: usize,
 }
 
 impl GatewaySection {
@@ -307,6 +321,22 @@ pub struct QueueSection {
     pub lane_bytes: usize,
 }
 
+/// `[audit]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditSection {
+    /// Days that events are kept; 0 for ever.
+    pub keep_days: u32,
+}
+
+impl AuditSection {
+    /// How long events are kept; for ever if none.
+    #[must_use]
+    pub fn kept(&self) -> Option<Duration> {
+        (self.keep_days > 0).then(|| Duration::from_secs(u64::from(self.keep_days) * 24 * 3600))
+    }
+}
+
 /// Engine of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -339,6 +369,16 @@ pub struct ModelsSection {
     pub accept_licence: bool,
     /// Never fetches.
     pub offline: bool,
+}
+
+/// `[retention]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSection {
+    /// Time between two sweeps, in milliseconds; 0 for none.
+    pub sweep_every_ms: u64,
+    /// Enrolled subjects of one tenant to warn at; 0 for none.
+    pub enrolled_warning: u64,
 }
 
 /// `[admin]`.

@@ -14,6 +14,7 @@ pub(super) fn broken_rules(config: &Config) -> Vec<Broken> {
     worker(config, &mut broken);
     names(config, &mut broken);
     redis(config, &mut broken);
+    super::oidc::broken_rules(config, &mut broken);
     sealing(config, &mut broken);
     if let Err(e) = crate::telemetry::parse_filter(&config.telemetry.filter) {
         broken.push(("telemetry.filter", e));
@@ -24,6 +25,7 @@ pub(super) fn broken_rules(config: &Config) -> Vec<Broken> {
 fn at_least_one(config: &Config, broken: &mut Vec<Broken>) {
     let (g, l, q) = (&config.gateway, &config.limits, &config.queue);
     for (key, value) in [
+        ("gateway.max_connections", g.max_connections as u64),
         ("gateway.max_in_flight", g.max_in_flight as u64),
         ("gateway.default_deadline_ms", g.default_deadline_ms),
         ("gateway.max_deadline_ms", g.max_deadline_ms),

@@ -4,6 +4,7 @@ use ::redb::TableDefinition;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, aead::AeadInOut};
 use domain::Timestamp;
 
+use super::disk;
 use crate::{Revision, StoreError};
 
 /// About the store itself: under `keys` the id of its key file.
@@ -116,6 +117,7 @@ pub fn read_keys(mut bytes: &[u8]) -> Option<Vec<String>> {
 }
 
 /// Any failure of the engine or its files.
-pub fn unavailable(e: impl std::fmt::Display) -> StoreError {
-    StoreError::Unavailable(e.to_string())
+pub fn unavailable<E: std::fmt::Display + 'static>(e: E) -> StoreError {
+    let said = e.to_string();
+    if disk::takes_no_more(&e) { StoreError::NoRoom(said) } else { StoreError::Unavailable(said) }
 }

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use ::redb::{Database, ReadOnlyTable, ReadableDatabase};
+use ::redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, WriteTransaction};
 use bytes::Bytes;
 use domain::Timestamp;
 
@@ -40,6 +40,12 @@ impl Spaces {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What was read from a file that was opened anew.
+    pub fn replace(&self, with: Self) {
+        let with = with.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = with;
+    }
+
     pub fn publish(&self, space: Space, number: u32, revision: Revision) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(space, (number, revision));
     }
@@ -55,7 +61,8 @@ pub struct Range {
 
 #[derive(Debug)]
 pub struct Reader {
-    pub db: Database,
+    /// None while it is opened anew.
+    db: RwLock<Option<Database>>,
     pub keys: KeyFile,
     pub spaces: Spaces,
     pub clock: fn() -> Timestamp,
@@ -64,7 +71,7 @@ pub struct Reader {
 
 impl Reader {
     pub fn new(db: Database, keys: KeyFile, spaces: Spaces, clock: fn() -> Timestamp) -> Self {
-        Self { db, keys, spaces, clock, failed: AtomicBool::new(false) }
+        Self { db: RwLock::new(Some(db)), keys, spaces, clock, failed: AtomicBool::new(false) }
     }
 
     pub fn revision(&self, space: &Space) -> Revision {
@@ -73,15 +80,47 @@ impl Reader {
 
     /// Whether the writer still takes commits and the file can be read.
     pub fn check(&self) -> Result<(), StoreError> {
-        if self.failed.load(Ordering::Acquire) {
+        if self.has_failed() {
             return Err(StoreError::Unavailable("writing failed; the store must be opened anew".into()));
         }
-        self.db.begin_read().map(drop).map_err(unavailable)
+        self.begin_read().map(drop)
     }
 
-    /// From now on [`Reader::check`] fails.
-    pub fn set_failed(&self) {
-        self.failed.store(true, Ordering::Release);
+    /// Whether a commit failed since the file was opened.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Until the file has been opened anew [`Reader::check`] fails.
+    pub fn set_failed(&self, failed: bool) {
+        self.failed.store(failed, Ordering::Release);
+    }
+
+    /// One state of the file.
+    pub fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        db.as_ref().ok_or_else(closed)?.begin_read().map_err(unavailable)
+    }
+
+    /// A transaction; only the writer begins one.
+    pub fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        db.as_ref().ok_or_else(closed)?.begin_write().map_err(unavailable)
+    }
+
+    /// Closes the file and opens it again. Who reads meanwhile waits, or is told that the store is away.
+    pub fn reopen(&self, open: impl FnOnce() -> Result<Database, StoreError>) -> Result<(), StoreError> {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        // First, for its lock keeps others out, and this process too.
+        drop(db.take());
+        *db = Some(open()?);
+        Ok(())
+    }
+
+    /// The file as it is open.
+    pub fn with_db<T>(&self, f: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        f(db.as_ref().ok_or_else(closed)?)
     }
 
     pub fn get(&self, space: &Space, key: &str) -> Result<Option<Record>, StoreError> {
@@ -170,7 +209,7 @@ impl Reader {
         if after >= last {
             return Ok(none_since(after, last));
         }
-        let read = self.db.begin_read().map_err(unavailable)?;
+        let read = self.begin_read()?;
         let feed = read.open_table(FEED).map_err(unavailable)?;
         let mut changes = Vec::new();
         let rows = feed.range((number, after.0 + 1)..=(number, u64::MAX)).map_err(unavailable)?;
@@ -190,7 +229,7 @@ impl Reader {
     }
 
     fn records(&self) -> Result<Records, StoreError> {
-        let read = self.db.begin_read().map_err(unavailable)?;
+        let read = self.begin_read()?;
         read.open_table(RECORDS).map_err(unavailable)
     }
 
@@ -198,6 +237,10 @@ impl Reader {
         let value = format::unseal(at, stored, &self.keys.read(head.slot)?);
         Ok(value.map(|v| Record { value: Bytes::from(v), version: head.version }))
     }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store's file is being opened anew".into())
 }
 
 /// Nothing to tell, unless the follower knows of a revision that this store never had.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ::redb::{ReadableDatabase, ReadableTable};
+use ::redb::ReadableTable;
 use domain::Timestamp;
 
 use super::{
@@ -17,7 +17,7 @@ const BATCH: usize = 1_000;
 /// Erasures of the first values that expired by `now`, a commit for each space.
 pub fn expired(reader: &Reader, now: Timestamp) -> Result<Vec<(Space, Commit)>, StoreError> {
     let spaces: HashMap<u32, Space> = reader.spaces.all().into_iter().map(|(s, (number, _))| (number, s)).collect();
-    let read = reader.db.begin_read().map_err(unavailable)?;
+    let read = reader.begin_read()?;
     let expiry = read.open_table(EXPIRY).map_err(unavailable)?;
     let mut commits: BTreeMap<u32, Commit> = BTreeMap::new();
     for row in expiry.iter().map_err(unavailable)?.take(BATCH) {

@@ -27,7 +27,7 @@ fn spaces() -> [Space; 3] {
 /// The key a value is sealed with.
 fn sealing_key(store: &RedbStore, space: &Space, key: &str) -> Option<SealingKey> {
     let (number, _) = store.reader.spaces.get(space)?;
-    let read = store.reader.db.begin_read().unwrap();
+    let read = store.reader.begin_read().unwrap();
     let table = read.open_table(RECORDS).unwrap();
     let stored = table.get(&record_key(number, key)[..]).unwrap()?;
     Some(store.reader.keys.read(Head::parse(stored.value()).unwrap().slot).unwrap())

@@ -4,15 +4,24 @@
 //! Order within a transaction, so that a crash anywhere loses nothing and revives nothing:
 //! new keys on disk → records on disk → keys of removed values destroyed (on disk too, if anything was erased)
 //! → acknowledged.
+//!
+//! A write that fails for want of room is not the end: the file is opened anew, what the failed commit left behind is
+//! cleared away as after a crash, and reads go on; commits do when there is room.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ::redb::{ReadableTable, Table, WriteTransaction};
 use domain::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    Files,
     format::{EXPIRY, FEED, Head, RECORDS, SLOTS, SPACES, SealingKey, record_key, unavailable, write_keys},
+    load,
     reader::Reader,
     slots::SlotMap,
     sweep,
@@ -23,10 +32,24 @@ use crate::{Commit, Op, Precondition, Revision, Space, StoreError};
 const GROUP: usize = 256;
 const GROUP_BYTES: usize = 16 << 20;
 
+/// Least time between two attempts to open a file anew that was closed because its disk took no more.
+const REOPEN_EVERY: Duration = Duration::from_millis(500);
+
 #[derive(Debug)]
 pub enum Request {
-    Commit { space: Space, commit: Commit, reply: oneshot::Sender<Result<Revision, StoreError>> },
-    Sweep { now: Timestamp, reply: oneshot::Sender<Result<usize, StoreError>> },
+    Commit {
+        space: Space,
+        commit: Commit,
+        reply: oneshot::Sender<Result<Revision, StoreError>>,
+    },
+    Sweep {
+        now: Timestamp,
+        reply: oneshot::Sender<Result<usize, StoreError>>,
+    },
+    /// Go on after a failure, if that can be.
+    Revive {
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
 }
 
 type Reply = oneshot::Sender<Result<Revision, StoreError>>;
@@ -35,12 +58,20 @@ pub struct Writer {
     reader: Arc<Reader>,
     slots: SlotMap,
     feed_kept: u64,
-    failed: Option<String>,
+    files: Files,
+    failed: Option<Failed>,
+}
+
+/// Why nothing is written at present.
+struct Failed {
+    reason: StoreError,
+    /// When the file was last tried.
+    tried: Instant,
 }
 
 impl Writer {
-    pub const fn new(reader: Arc<Reader>, slots: SlotMap, feed_kept: u64) -> Self {
-        Self { reader, slots, feed_kept, failed: None }
+    pub const fn new(reader: Arc<Reader>, slots: SlotMap, feed_kept: u64, files: Files) -> Self {
+        Self { reader, slots, feed_kept, files, failed: None }
     }
 
     /// Serves until every sender is gone.
@@ -57,9 +88,11 @@ impl Writer {
                 request = if full { None } else { inbox.try_recv().ok() };
             }
             self.serve(group);
-            if let Some(Request::Sweep { now, reply }) = request {
-                // A caller that went away no longer cares.
-                let _ = reply.send(self.sweep(now));
+            // A caller that went away no longer cares.
+            match request {
+                Some(Request::Sweep { now, reply }) => drop(reply.send(self.sweep(now))),
+                Some(Request::Revive { reply }) => drop(reply.send(self.revive())),
+                Some(Request::Commit { .. }) | None => {}
             }
             next = inbox.blocking_recv();
         }
@@ -69,10 +102,7 @@ impl Writer {
         let (commits, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|(s, c, r)| ((s, c), r)).unzip();
         match self.commit(&commits) {
             Ok(results) => replies.into_iter().zip(results).for_each(|(reply, result)| drop(reply.send(result))),
-            Err(e) => {
-                let reason = e.to_string();
-                replies.into_iter().for_each(|r| drop(r.send(Err(StoreError::Unavailable(reason.clone())))));
-            }
+            Err(e) => replies.into_iter().for_each(|r| drop(r.send(Err(again(&e))))),
         }
     }
 
@@ -83,25 +113,67 @@ impl Writer {
         Ok(swept)
     }
 
-    /// Commits a group, with one result for each. An error means that none of them is known to have happened;
-    /// what the disk holds is then unclear, so nothing more is written until the store is opened anew.
+    /// Commits a group, with one result for each. An error means that none of them is known to have happened; what the
+    /// disk holds is then unclear, so nothing more is written until the store has been opened anew. This does so where
+    /// the disk took no more; after any other failure somebody has to look first, and start the process again.
     fn commit(&mut self, commits: &[(Space, Commit)]) -> Result<Vec<Result<Revision, StoreError>>, StoreError> {
         if commits.is_empty() {
             return Ok(Vec::new());
         }
-        if let Some(reason) = &self.failed {
-            return Err(StoreError::Unavailable(reason.clone()));
-        }
+        self.revive()?;
+        let bytes: u64 = commits.iter().map(|(_, c)| size(c) as u64).sum();
+        let erases = commits.iter().any(|(_, c)| c.ops.iter().any(|op| matches!(op, Op::Erase { .. })));
+        // Asked before anything is begun: nothing has failed then, and everything can be read.
+        self.files.disk.room_for(bytes, erases)?;
         let done = self.transact(commits);
         if let Err(e) = &done {
-            self.failed = Some(e.to_string());
-            self.reader.set_failed();
+            self.fail(again(e));
         }
         done
     }
 
+    fn fail(&mut self, reason: StoreError) {
+        tracing::error!(error = %reason, "a commit failed");
+        self.reader.set_failed(true);
+        let full = matches!(reason, StoreError::NoRoom(_));
+        self.failed = Some(Failed { reason, tried: Instant::now() });
+        if full {
+            // Reading needs no room, and redb reads nothing more from a file that it could not write.
+            self.reopen();
+        }
+    }
+
+    /// Opens the file anew if that is what is missing.
+    fn revive(&mut self) -> Result<(), StoreError> {
+        let due = |f: &Failed| matches!(f.reason, StoreError::NoRoom(_)) && f.tried.elapsed() >= REOPEN_EVERY;
+        if self.failed.as_ref().is_some_and(due) {
+            self.reopen();
+        }
+        self.failed.as_ref().map_or(Ok(()), |f| Err(again(&f.reason)))
+    }
+
+    fn reopen(&mut self) {
+        let opened = self.reader.reopen(|| self.files.open());
+        let loaded = opened.and_then(|()| self.reader.with_db(|db| load(db, &self.reader.keys)));
+        match loaded {
+            Ok((spaces, slots)) => {
+                self.reader.spaces.replace(spaces);
+                self.slots = slots;
+                self.failed = None;
+                self.reader.set_failed(false);
+                tracing::info!("the store was opened anew");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the store cannot be opened anew yet");
+                if let Some(failed) = &mut self.failed {
+                    failed.tried = Instant::now();
+                }
+            }
+        }
+    }
+
     fn transact(&mut self, commits: &[(Space, Commit)]) -> Result<Vec<Result<Revision, StoreError>>, StoreError> {
-        let txn = self.reader.db.begin_write().map_err(unavailable)?;
+        let txn = self.reader.begin_write()?;
         let mut group = Group::open(&txn, self)?;
         let mut results = Vec::with_capacity(commits.len());
         for (space, commit) in commits {
@@ -129,6 +201,15 @@ impl Writer {
             self.reader.spaces.publish(space, number, revision);
         }
         Ok(results)
+    }
+}
+
+/// The same failure, for one more caller.
+fn again(e: &StoreError) -> StoreError {
+    match e {
+        StoreError::NoRoom(reason) => StoreError::NoRoom(reason.clone()),
+        StoreError::Unavailable(reason) => StoreError::Unavailable(reason.clone()),
+        other => StoreError::Unavailable(other.to_string()),
     }
 }
 

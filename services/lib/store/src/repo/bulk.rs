@@ -7,8 +7,9 @@ use bytes::Bytes;
 use domain::{ErrorCode, JobId, JobRecord, JobState, Timestamp};
 
 use super::{
-    Jobs, RepoError, encode,
+    Jobs, Mention, RepoError, encode,
     jobs::{RACES, key, pause, result_key},
+    mentions,
 };
 use crate::{Commit, Precondition, Revision, StoreError};
 
@@ -29,6 +30,23 @@ pub struct ItemResult {
     pub reply: Bytes,
     /// Whether it ended well.
     pub succeeded: bool,
+    /// The subjects it tells of.
+    pub about: Vec<Mention>,
+}
+
+/// An item of a new job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewItem {
+    /// The item, encoded.
+    pub bytes: Bytes,
+    /// Whose pictures it holds, where that is known.
+    pub about: Option<Mention>,
+}
+
+impl From<Bytes> for NewItem {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, about: None }
+    }
 }
 
 impl Jobs {
@@ -37,11 +55,19 @@ impl Jobs {
     ///
     /// # Errors
     /// [`RepoError::AlreadyExists`].
-    pub async fn create_bulk(&self, job: &JobRecord, items: Vec<Bytes>) -> Result<Revision, RepoError> {
+    pub async fn create_bulk<I: Into<NewItem> + Send>(
+        &self,
+        job: &JobRecord,
+        items: Vec<I>,
+    ) -> Result<Revision, RepoError> {
         let (mut commit, mut bytes) = (Commit::new(), 0);
         for (index, item) in (0u32..).zip(items) {
+            let NewItem { bytes: item, about } = item.into();
             bytes += item.len();
             commit = commit.put_until(item_key(&job.id, index), item, job.expires_at);
+            if let Some(mention) = &about {
+                commit = commit.put_until(mentions::of_item(mention, &job.id, index), "", job.expires_at);
+            }
             if bytes >= COMMIT_BYTES || commit.ops.len() >= COMMIT_ITEMS {
                 self.put_items(&job.id, std::mem::take(&mut commit)).await?;
                 bytes = 0;
@@ -147,6 +173,9 @@ impl Jobs {
                     result.reply.clone(),
                     job.expires_at,
                 );
+                for mention in &result.about {
+                    commit = commit.put_until(mentions::of_item(mention, id, result.index), "", job.expires_at);
+                }
             }
             job.state = if progress.is_complete() { JobState::Succeeded } else { JobState::Running };
             job.progress = Some(progress);
@@ -161,6 +190,7 @@ impl Jobs {
         Err(RepoError::Contended)
     }
 
+    /// An empty result is one that was erased.
     /// Up to `limit` results by index, after the index `after`, and whether more follow.
     ///
     /// # Errors
@@ -200,7 +230,7 @@ fn item_prefix(id: &JobId) -> String {
 }
 
 /// Padded, so that keys sort as numbers do.
-fn item_key(id: &JobId, index: u32) -> String {
+pub(super) fn item_key(id: &JobId, index: u32) -> String {
     format!("{}{index:010}", item_prefix(id))
 }
 
@@ -208,7 +238,7 @@ fn try_key(id: &JobId, index: u32) -> String {
     format!("jobtry/{id}/{index:010}")
 }
 
-fn item_result_key(id: &JobId, index: u32) -> String {
+pub(super) fn item_result_key(id: &JobId, index: u32) -> String {
     format!("{}/{index:010}", result_key(id))
 }
 

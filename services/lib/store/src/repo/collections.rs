@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use domain::{Collection, CollectionId, ErrorCode, TenantId};
+use domain::{Collection, CollectionId, ErrorCode, TenantId, Timestamp};
 use tokio::task::JoinSet;
 
-use super::{BATCH, RepoError, Versioned, as_seen, consents, encode, read};
+use super::{ATTEMPTS, BATCH, RepoError, Versioned, as_seen, consents, encode, read};
 use crate::{Commit, Precondition, Revision, Space, Store, StoreError};
 
 pub(crate) const META: &str = "meta";
@@ -18,7 +18,7 @@ const BATCHES: usize = 64;
 /// The collections of every tenant.
 #[derive(Clone)]
 pub struct Collections {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
 }
 
 impl Collections {
@@ -37,6 +37,7 @@ impl Collections {
         if self.get(tenant, &collection.id).await?.is_some() {
             return Err(RepoError::AlreadyExists("collection"));
         }
+        self.note_tenant(tenant).await?;
         // The marker is put anew even if one is there: a deletion still under way then leaves it alone.
         let marker = marker(&collection.id);
         self.store.commit(&Space::tenant(tenant), Commit::new().put(marker, "")).await?;
@@ -150,6 +151,57 @@ impl Collections {
             Ok(_) | Err(StoreError::Precondition { .. }) => Ok(()),
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// Takes the record of the collection made at `made_at` away, so that nothing more can be enrolled; its contents stay
+    /// for [`Collections::clear`]. Whether it is away now: another may have been made under its id.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn close(&self, tenant: &TenantId, id: &CollectionId, made_at: Timestamp) -> Result<bool, RepoError> {
+        let space = Space::collection(tenant, id);
+        for _ in 0..ATTEMPTS {
+            let Some(found) = self.get(tenant, id).await? else { return Ok(true) };
+            if found.value.created_at != made_at {
+                return Ok(false);
+            }
+            let commit = Commit::new().when(Precondition::Unchanged(META.into(), found.version)).delete(META);
+            match self.store.commit(&space, commit).await {
+                Ok(_) => return Ok(true),
+                Err(StoreError::Precondition { .. }) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(RepoError::Contended)
+    }
+
+    /// Erases everything in the space of a collection that was closed. One that was made anew meanwhile was emptied then
+    /// and is left alone.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn clear(&self, tenant: &TenantId, id: &CollectionId) -> Result<(), RepoError> {
+        let (tenant_space, marker) = (Space::tenant(tenant), marker(id));
+        let marked = self.store.get(&tenant_space, &marker).await?.map(|r| r.version);
+        match self.empty(tenant, id, Commit::new().erase(META)).await {
+            Err(StoreError::Precondition { .. }) => return Ok(()),
+            done => done?,
+        }
+        match self.store.commit(&tenant_space, Commit::new().when(as_seen(&marker, marked)).delete(&marker)).await {
+            Ok(_) | Err(StoreError::Precondition { .. }) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// How many keys are left in the space of a collection that is not there; 0 where there is one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn left(&self, tenant: &TenantId, id: &CollectionId) -> Result<u64, RepoError> {
+        if self.get(tenant, id).await?.is_some() {
+            return Ok(0);
+        }
+        Ok(super::all_keys(&*self.store, &Space::collection(tenant, id), "").await?.len() as u64)
     }
 
     /// Erases all that is left in the space of a collection without record, along with `also`.

@@ -22,8 +22,8 @@ pub type ConsentRow = Versioned<Consent>;
 pub struct Withdrawal {
     /// The consent, withdrawn.
     pub consent: Versioned<Consent>,
-    /// Faces erased with their templates: all of the subject's, unless another consent permits the collection's
-    /// purposes.
+    /// Faces erased with their templates: all of the subject's, unless another consent in force serves one of the
+    /// collection's purposes.
     pub faces_erased: usize,
 }
 
@@ -114,7 +114,7 @@ impl Consents {
     }
 
     /// Takes a consent back. In the same commit the subject's faces, templates and stored replies are erased,
-    /// unless another consent in force permits the collection's purposes. Withdrawing twice changes nothing.
+    /// unless another consent in force serves one of the collection's purposes. Withdrawing twice changes nothing.
     ///
     /// # Errors
     /// Consent not found.
@@ -133,7 +133,7 @@ impl Consents {
             let others = all_records(&*self.store, space, &format!("n/{h}/")).await?;
             let mut permitted = false;
             for (key, record) in others.iter().filter(|(key, _)| *key != place.key) {
-                permitted |= decode::<Consent>(key, &record.value)?.permits(&meta.value.purposes, now);
+                permitted |= decode::<Consent>(key, &record.value)?.serves(&meta.value.purposes, now);
             }
             consent.value.withdrawn_at = Some(now);
             let mut commit = Commit::new()

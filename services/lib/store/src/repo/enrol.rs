@@ -53,6 +53,8 @@ pub struct Enrolment {
     pub job_id: JobId,
     /// The job's reply, kept for a day.
     pub reply: Bytes,
+    /// When the request was accepted, where nobody waited for it since: a subject erased after that is not enrolled.
+    pub accepted_at: Option<Timestamp>,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -72,6 +74,8 @@ pub enum Outcome {
     CollectionGone,
     /// The required consent is not on record or no longer in force.
     ConsentChanged,
+    /// The subject was erased after the request had been accepted.
+    Erased(Timestamp),
 }
 
 impl Subjects {
@@ -109,6 +113,13 @@ impl Subjects {
                     _ => commit = commit.when(Precondition::Present(CONSENT_GONE.into())),
                 }
             }
+            if let Some(accepted) = e.accepted_at {
+                let key = tombstone_key(h);
+                match self.tombstone(h).await? {
+                    Some((erased_at, _)) if erased_at > accepted => return Ok(Outcome::Erased(erased_at)),
+                    stone => commit = commit.when(super::as_seen(&key, stone.map(|(_, version)| version))),
+                }
+            }
             let failed = match self.store.commit(&self.space, commit).await {
                 Ok(revision) => return Ok(Outcome::Committed(revision)),
                 Err(StoreError::Precondition { key }) => key,
@@ -116,6 +127,7 @@ impl Subjects {
             };
             return Ok(match &e.subject {
                 _ if failed == META => Outcome::CollectionGone,
+                _ if failed == tombstone_key(h) => continue,
                 _ if failed == done => match self.store.get(&self.space, &done).await? {
                     Some(record) => Outcome::AlreadyDone(record.value),
                     None => continue,

@@ -48,16 +48,28 @@ impl Pepper {
     /// The handle of a subject: the first half of HMAC-SHA256 over tenant, collection and subject id.
     #[must_use]
     pub fn handle(&self, tenant: &TenantId, collection: &CollectionId, subject: &SubjectId) -> SubjectHandle {
-        // A key of exactly 32 bytes is always accepted; the empty handle is never reached.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return SubjectHandle([0; 16]) };
-        for part in [tenant.as_str(), collection.as_str(), subject.as_str()] {
+        SubjectHandle(self.digest(&[tenant.as_str(), collection.as_str(), subject.as_str()]))
+    }
+
+    /// A name for somebody outside the store, such as the subject of an identity provider's token: the same whenever it
+    /// is asked for, and of no use without this store's secret. 32 lower-case hex digits.
+    #[must_use]
+    pub fn pseudonym(&self, issuer: &str, subject: &str) -> String {
+        // Two parts, while a handle has three: neither is ever the other.
+        hex::encode(self.digest(&[issuer, subject]))
+    }
+
+    /// The first half of HMAC-SHA256 over the parts, each after its length.
+    fn digest(&self, parts: &[&str]) -> [u8; 16] {
+        let mut half = [0; 16];
+        // A key of exactly 32 bytes is always accepted; the empty digest is never reached.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return half };
+        for part in parts {
             mac.update(&(part.len() as u64).to_le_bytes());
             mac.update(part.as_bytes());
         }
-        let digest = mac.finalize().into_bytes();
-        let mut handle = [0; 16];
-        handle.copy_from_slice(&digest[..16]);
-        SubjectHandle(handle)
+        half.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        half
     }
 }
 
@@ -112,5 +124,9 @@ mod tests {
         );
         assert_eq!(one.to_string().parse(), Ok(one));
         assert_eq!(one.to_string().len(), 32);
+        let name = p.pseudonym("https://issuer.example", "anna");
+        assert_eq!((name.len(), &name), (32, &p.pseudonym("https://issuer.example", "anna")));
+        assert_ne!(name, p.pseudonym("https://issuer.exampl", "eanna"));
+        assert_ne!(name, Pepper([8; 32]).pseudonym("https://issuer.example", "anna"));
     }
 }

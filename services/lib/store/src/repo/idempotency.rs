@@ -8,7 +8,7 @@ use domain::{JobId, KeyId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{ATTEMPTS, RepoError, as_seen, damaged, decode, encode};
+use super::{ATTEMPTS, Mention, RepoError, as_seen, damaged, decode, encode, mentions};
 use crate::{Commit, Record, Revision, Space, Store, StoreError};
 
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -28,7 +28,7 @@ impl IdempotencySlot {
         hash.update((api_key.as_str().len() as u64).to_le_bytes());
         hash.update(api_key.as_str());
         hash.update(idempotency_key);
-        Self { space: Space::tenant(tenant), key: format!("idem/{}", hex::encode(hash.finalize())) }
+        Self { space: Space::tenant(tenant), key: slot_key(&hex::encode(hash.finalize())) }
     }
 }
 
@@ -67,6 +67,8 @@ pub enum Begun {
     InProgress,
     /// Refuse: the key was used for another request.
     Reused,
+    /// The request was carried out; its answer told of a subject that was erased since.
+    Erased,
     /// The work, under this job id: an earlier attempt was given up, and if its job has taken effect after all,
     /// the same id finds that.
     TakenOver(JobId),
@@ -80,6 +82,52 @@ struct Entry {
     since: Timestamp,
     /// Status and headers once there is an answer; the body follows the JSON.
     reply: Option<(u16, Vec<(String, String)>)>,
+    /// There was an answer, and it was erased.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    erased: bool,
+}
+
+/// A slot as it is to be written, and until when.
+pub(super) struct Kept {
+    pub value: Bytes,
+    pub until: Timestamp,
+}
+
+impl Entry {
+    /// Whether nothing is to become of it any more.
+    const fn ended(&self) -> bool {
+        self.reply.is_some() || self.erased
+    }
+
+    fn written(&self, key: &str, body: &[u8]) -> Result<Kept, StoreError> {
+        let head = encode(key, self)?;
+        let len = u32::try_from(head.len()).map_err(|e| damaged(key, &e))?;
+        let value = [&len.to_le_bytes(), &head[..], body].concat().into();
+        Ok(Kept { value, until: self.since.plus(KEPT) })
+    }
+}
+
+fn parse(key: &str, Record { value, .. }: &Record) -> Result<(Entry, Bytes), StoreError> {
+    let split = value.split_first_chunk::<4>().and_then(|(len, _)| {
+        let end = 4usize.checked_add(usize::try_from(u32::from_le_bytes(*len)).ok()?)?;
+        (end <= value.len()).then(|| (value.slice(4..end), value.slice(end..)))
+    });
+    let (head, body) = split.ok_or_else(|| damaged(key, &"cut short"))?;
+    Ok((decode(key, &head)?, body))
+}
+
+/// The key of the slot with this hash.
+pub(super) fn slot_key(hash: &str) -> String {
+    format!("idem/{hash}")
+}
+
+/// The slot as it is to be once its answer is erased; none where there is no answer.
+pub(super) fn without_answer(key: &str, record: &Record) -> Result<Option<Kept>, StoreError> {
+    let (entry, _) = parse(key, record)?;
+    if entry.reply.is_none() {
+        return Ok(None);
+    }
+    Entry { reply: None, erased: true, ..entry }.written(key, &[]).map(Some)
 }
 
 /// The idempotency records of every tenant.
@@ -102,8 +150,9 @@ impl Idempotency {
     pub async fn begin(&self, slot: &IdempotencySlot, attempt: &Attempt<'_>) -> Result<Begun, RepoError> {
         // Most keys are new: not looked at first, which would cost another round trip.
         let fingerprint = attempt.fingerprint.to_owned();
-        let fresh = Entry { fingerprint, job_id: attempt.job_id.clone(), since: attempt.now, reply: None };
-        if self.write(slot, None, &fresh, &[]).await? {
+        let job_id = attempt.job_id.clone();
+        let fresh = Entry { fingerprint, job_id, since: attempt.now, reply: None, erased: false };
+        if self.write(slot, None, &fresh, (&[], &[])).await? {
             return Ok(Begun::Begun);
         }
         for _ in 0..ATTEMPTS {
@@ -111,6 +160,7 @@ impl Idempotency {
             let (begun, version, job_id) = match found {
                 None => (Begun::Begun, None, attempt.job_id.clone()),
                 Some((entry, _, _)) if entry.fingerprint != attempt.fingerprint => return Ok(Begun::Reused),
+                Some((entry, _, _)) if entry.erased => return Ok(Begun::Erased),
                 Some((Entry { reply: Some((status, headers)), .. }, body, _)) => {
                     return Ok(Begun::Replay(StoredReply { status, headers, body }));
                 }
@@ -120,8 +170,8 @@ impl Idempotency {
                 Some((entry, _, version)) => (Begun::TakenOver(entry.job_id.clone()), Some(version), entry.job_id),
             };
             let fingerprint = attempt.fingerprint.to_owned();
-            let entry = Entry { fingerprint, job_id, since: attempt.now, reply: None };
-            if self.write(slot, version, &entry, &[]).await? {
+            let entry = Entry { fingerprint, job_id, since: attempt.now, reply: None, erased: false };
+            if self.write(slot, version, &entry, (&[], &[])).await? {
                 return Ok(begun);
             }
         }
@@ -134,12 +184,12 @@ impl Idempotency {
     /// The store's.
     pub async fn renew(&self, slot: &IdempotencySlot, job_id: &JobId, now: Timestamp) -> Result<bool, RepoError> {
         let Some((mut entry, _, version)) = self.read(slot).await? else { return Ok(false) };
-        if entry.job_id != *job_id || entry.reply.is_some() {
+        if entry.job_id != *job_id || entry.ended() {
             return Ok(false);
         }
         entry.since = now;
         // Whoever was quicker has either renewed it or ended it.
-        self.write(slot, Some(version), &entry, &[]).await?;
+        self.write(slot, Some(version), &entry, (&[], &[])).await?;
         Ok(true)
     }
 
@@ -154,14 +204,28 @@ impl Idempotency {
         reply: &StoredReply,
         now: Timestamp,
     ) -> Result<(), RepoError> {
+        self.complete_about(slot, job_id, (reply, &[]), now).await
+    }
+
+    /// The same with the subjects that the answer tells of.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn complete_about(
+        &self,
+        slot: &IdempotencySlot,
+        job_id: &JobId,
+        (reply, about): (&StoredReply, &[Mention]),
+        now: Timestamp,
+    ) -> Result<(), RepoError> {
         for _ in 0..ATTEMPTS {
             let Some((mut entry, _, version)) = self.read(slot).await? else { return Ok(()) };
-            if entry.job_id != *job_id || entry.reply.is_some() {
+            if entry.job_id != *job_id || entry.ended() {
                 return Ok(());
             }
             entry.reply = Some((reply.status, reply.headers.clone()));
             entry.since = now;
-            if self.write(slot, Some(version), &entry, &reply.body).await? {
+            if self.write(slot, Some(version), &entry, (&reply.body, about)).await? {
                 return Ok(());
             }
         }
@@ -175,7 +239,7 @@ impl Idempotency {
     pub async fn abandon(&self, slot: &IdempotencySlot, job_id: &JobId) -> Result<(), RepoError> {
         for _ in 0..ATTEMPTS {
             let Some((entry, _, version)) = self.read(slot).await? else { return Ok(()) };
-            if entry.job_id != *job_id || entry.reply.is_some() {
+            if entry.job_id != *job_id || entry.ended() {
                 return Ok(());
             }
             let commit = Commit::new().when(as_seen(&slot.key, Some(version))).delete(&slot.key);
@@ -189,13 +253,9 @@ impl Idempotency {
     }
 
     async fn read(&self, slot: &IdempotencySlot) -> Result<Option<(Entry, Bytes, Revision)>, RepoError> {
-        let Some(Record { value, version }) = self.store.get(&slot.space, &slot.key).await? else { return Ok(None) };
-        let split = value.split_first_chunk::<4>().and_then(|(len, _)| {
-            let end = 4usize.checked_add(usize::try_from(u32::from_le_bytes(*len)).ok()?)?;
-            (end <= value.len()).then(|| (value.slice(4..end), value.slice(end..)))
-        });
-        let (head, body) = split.ok_or_else(|| damaged(&slot.key, &"cut short"))?;
-        Ok(Some((decode(&slot.key, &head)?, body, version)))
+        let Some(record) = self.store.get(&slot.space, &slot.key).await? else { return Ok(None) };
+        let (entry, body) = parse(&slot.key, &record)?;
+        Ok(Some((entry, body, record.version)))
     }
 
     /// Writes the entry if the slot is as it was; whether it was.
@@ -204,13 +264,12 @@ impl Idempotency {
         slot: &IdempotencySlot,
         version: Option<Revision>,
         entry: &Entry,
-        body: &[u8],
+        (body, about): (&[u8], &[Mention]),
     ) -> Result<bool, RepoError> {
-        let head = encode(&slot.key, entry)?;
-        let len = u32::try_from(head.len()).map_err(|e| damaged(&slot.key, &e))?;
-        let value = [&len.to_le_bytes(), &head[..], body].concat();
-        let until = entry.since.plus(KEPT);
+        let Kept { value, until } = entry.written(&slot.key, body)?;
         let commit = Commit::new().when(as_seen(&slot.key, version)).put_until(&slot.key, value, until);
+        let mentions = about.iter().map(|mention| mentions::of_answer(mention, &slot.key));
+        let commit = mentions.fold(commit, |commit, key| commit.put_until(key, "", until));
         match self.store.commit(&slot.space, commit).await {
             Ok(_) => Ok(true),
             Err(StoreError::Precondition { .. }) => Ok(false),

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use domain::{ErrorCode, JobId, JobRecord, JobState, Problem, TenantId, Timestamp};
 
-use super::{RepoError, Versioned, encode, read, versioned};
+use super::{Mention, RepoError, Versioned, encode, mentions, read, versioned};
 use crate::{Commit, Precondition, Revision, Space, Store, StoreError};
 
 const PREFIX: &str = "job/";
@@ -88,7 +88,7 @@ impl Jobs {
             job.state = JobState::Running;
             Ok(queued)
         };
-        self.change(id, now, None, begin).await
+        self.change(id, now, (None, &[]), begin).await
     }
 
     /// Ends a job: with its reply, or with a problem. A job that has ended already, such as by cancellation,
@@ -102,6 +102,20 @@ impl Jobs {
         result: Result<Bytes, Problem>,
         now: Timestamp,
     ) -> Result<JobRecord, RepoError> {
+        self.finish_about(id, result, &[], now).await
+    }
+
+    /// The same with the subjects that the result or the problem tells of.
+    ///
+    /// # Errors
+    /// As [`Jobs::finish`].
+    pub async fn finish_about(
+        &self,
+        id: &JobId,
+        result: Result<Bytes, Problem>,
+        about: &[Mention],
+        now: Timestamp,
+    ) -> Result<JobRecord, RepoError> {
         let (bytes, problem) = match result {
             Ok(bytes) => (Some(bytes), None),
             Err(problem) => (None, Some(problem)),
@@ -112,7 +126,7 @@ impl Jobs {
             job.problem.clone_from(&problem);
             Ok(open)
         };
-        self.change(id, now, bytes, end).await
+        self.change(id, now, (bytes, about), end).await
     }
 
     /// Cancels a job that has not ended. Cancelling twice changes nothing.
@@ -128,7 +142,7 @@ impl Jobs {
                 Ok(true)
             }
         };
-        self.change(id, now, None, cancel).await
+        self.change(id, now, (None, &[]), cancel).await
     }
 
     /// Opens a job again that has failed, because its work is to be tried once more; the problem is forgotten. A job that
@@ -145,7 +159,7 @@ impl Jobs {
             job.problem = None;
             Ok(failed)
         };
-        self.change(id, now, None, open).await?;
+        self.change(id, now, (None, &[]), open).await?;
         Ok(opened.into_inner())
     }
 
@@ -154,7 +168,7 @@ impl Jobs {
         &self,
         id: &JobId,
         now: Timestamp,
-        result: Option<Bytes>,
+        (result, about): (Option<Bytes>, &[Mention]),
         edit: impl Fn(&mut JobRecord) -> Result<bool, RepoError> + Send,
     ) -> Result<JobRecord, RepoError> {
         let key = key(id);
@@ -169,6 +183,9 @@ impl Jobs {
             let mut commit = Commit::new().when(unchanged).put_until(&key, encode(&key, &job)?, job.expires_at);
             if let Some(bytes) = &result {
                 commit = commit.put_until(result_key(id), bytes.clone(), job.expires_at);
+            }
+            for mention in about {
+                commit = commit.put_until(mentions::of_job(mention, id), "", job.expires_at);
             }
             match self.store.commit(&self.space, commit).await {
                 Ok(_) => return Ok(job),

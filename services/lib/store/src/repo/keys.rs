@@ -1,13 +1,24 @@
 //! API keys, in the system space because a request is matched to its tenant by its key. Used by the gateway.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use domain::{ApiKey, ErrorCode, KeyId, TenantId, Timestamp};
+use domain::{ApiKey, ErrorCode, FormerSecret, KeyId, TenantId, Timestamp};
 
 use super::{BATCH, RepoError, Versioned, encode, read, versioned};
 use crate::{Commit, Precondition, Revision, Space, Store, StoreError};
 
 const PREFIX: &str = "key/";
+
+/// A key's new secret.
+#[derive(Clone)]
+pub struct Rotation {
+    /// SHA-256 of the new secret, hex.
+    pub secret_sha256: String,
+    /// When it is changed.
+    pub now: Timestamp,
+    /// How long the present secret is accepted beside it; the one before that is not any more.
+    pub grace: Duration,
+}
 
 /// The API keys of every tenant.
 #[derive(Clone)]
@@ -84,7 +95,7 @@ impl ApiKeys {
         }
     }
 
-    /// Replaces a key's secret: from now on only the new one is accepted.
+    /// Replaces a key's secret.
     ///
     /// # Errors
     /// Key not found (also when it belongs to another tenant), [`RepoError::VersionMismatch`] when it is being
@@ -93,14 +104,16 @@ impl ApiKeys {
         &self,
         tenant: &TenantId,
         id: &KeyId,
-        secret_sha256: String,
-        now: Timestamp,
+        rotation: Rotation,
     ) -> Result<Versioned<ApiKey>, RepoError> {
+        let Rotation { secret_sha256, now, grace } = rotation;
         let (key, mut found) = (key(id), self.of_tenant(tenant, id).await?);
-        found.value.secret_sha256 = secret_sha256;
+        let former = std::mem::replace(&mut found.value.secret_sha256, secret_sha256);
+        let until = now.plus(grace);
+        found.value.former = (until > now).then_some(FormerSecret { secret_sha256: former, until });
         found.value.rotated_at = Some(now);
         let unchanged = Precondition::Unchanged(key.clone(), found.version);
-        // The former hash is erased, not only replaced.
+        // Hashes that are of no more use are erased, not only replaced.
         let commit = Commit::new().when(unchanged).erase(&key).put(&key, encode(&key, &found.value)?);
         match self.store.commit(&Space::system(), commit).await {
             Ok(version) => Ok(Versioned { version, ..found }),

@@ -2,8 +2,8 @@
 //! Enrolment is in `enrol.rs`, consents are in `consents.rs`.
 //!
 //! Keys, `{h}` being the subject's handle: `s/{h}` the subject, `f/{h}/{face}` a face, `v/{h}/{face}` its template,
-//! `n/{h}/{consent}` a consent, `d/{h}/{job}` the reply of a finished enrolment, `x/{h}` when it was erased, and
-//! `g/{h}` a guard that every addition below `{h}` rewrites, so that a deletion notices what it has not seen.
+//! `n/{h}/{consent}` a consent, `d/{h}/{job}` the reply of a finished enrolment, `x/{h}` when it was erased,
+//! `l/{h}` when it was last seen, and `g/{h}` a guard that every addition below `{h}` rewrites, so that a deletion notices what it has not seen.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use domain::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ATTEMPTS, BATCH, Consents, Pepper, RepoError, SubjectHandle, Versioned, all_keys, all_records, as_seen, consents,
-    encode, read, versioned,
+    ATTEMPTS, BATCH, Consents, Pepper, RepoError, SubjectHandle, Versioned, all_records, as_seen, consents, encode,
+    read, versioned,
 };
 use crate::{Commit, Precondition, Revision, Space, Store, StoreError};
 
@@ -177,37 +177,42 @@ impl Subjects {
         if_version: Option<Revision>,
         now: Timestamp,
     ) -> Result<Removed, RepoError> {
+        self.delete_as_seen(id, if_version, None, now).await
+    }
+
+    /// The same, if `as_of` is given only while the subject's guard is still at that version: nothing was added since.
+    pub(super) async fn delete_as_seen(
+        &self,
+        id: &SubjectId,
+        if_version: Option<Revision>,
+        as_of: Option<Option<Revision>>,
+        now: Timestamp,
+    ) -> Result<Removed, RepoError> {
         let h = self.handle(id);
         let (subject_key, guard_key, tombstone) = (subject_key(h), guard_key(h), tombstone_key(h));
         for _ in 0..ATTEMPTS {
             // The guard first: what is added after this makes the commit fail.
             let guard = self.store.get(&self.space, &guard_key).await?.map(|r| r.version);
+            if as_of.is_some_and(|as_of| as_of != guard) {
+                return Err(RepoError::VersionMismatch);
+            }
             let Some(subject) = read::<Subject>(&*self.store, &self.space, &subject_key).await? else {
                 return Err(self.gone_or_changed(id).await?);
             };
             if if_version.is_some_and(|v| v != subject.version) {
                 return Err(RepoError::VersionMismatch);
             }
-            let (mut faces, mut consent_ids) = (Vec::new(), Vec::new());
+            let belongings = self.belongings(h).await?;
             let seen = Precondition::Unchanged(subject_key.clone(), subject.version);
-            let mut commit = Commit::new().when(seen).when(as_seen(&guard_key, guard));
-            for prefix in ["f", "v", "n", "d"] {
-                for key in all_keys(&*self.store, &self.space, &format!("{prefix}/{h}/")).await? {
-                    let name = key.rsplit('/').next().unwrap_or_default();
-                    match prefix {
-                        "f" => faces.extend(FaceId::new(name)),
-                        "n" => consent_ids.extend(ConsentId::new(name)),
-                        _ => {}
-                    }
-                    commit = commit.erase(key);
-                }
-            }
+            let commit = Commit::new().when(seen).when(as_seen(&guard_key, guard));
+            let commit = belongings.keys.iter().fold(commit, Commit::erase);
             let stone = encode(&tombstone, &Tombstone { erased_at: now })?;
-            commit = commit.erase(&subject_key).erase(&guard_key).put(&tombstone, stone);
+            let commit = commit.erase(&subject_key).erase(&guard_key).erase(seen_key(h)).put(&tombstone, stone);
             match self.store.commit(&self.space, commit).await {
                 Ok(revision) => {
-                    consents::unindex(&*self.store, &self.tenant, &consent_ids).await?;
-                    return Ok(Removed { subject: subject.value, faces, consents: consent_ids, revision });
+                    consents::unindex(&*self.store, &self.tenant, &belongings.consents).await?;
+                    let faces = belongings.faces.iter().filter_map(|name| FaceId::new(name).ok()).collect();
+                    return Ok(Removed { subject: subject.value, faces, consents: belongings.consents, revision });
                 }
                 Err(StoreError::Precondition { .. }) => {}
                 Err(e) => return Err(e.into()),
@@ -249,6 +254,14 @@ impl Subjects {
         Ok(Count { subjects: self.count_keys("s/").await?, faces: self.count_keys("f/").await? })
     }
 
+    /// How many consents the collection holds. Walks their keys.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn count_consents(&self) -> Result<usize, RepoError> {
+        Ok(self.count_keys("n/").await?)
+    }
+
     async fn count_keys(&self, prefix: &str) -> Result<usize, StoreError> {
         let (mut n, mut after) = (0, None::<String>);
         loop {
@@ -283,6 +296,10 @@ pub(super) fn subject_key(h: SubjectHandle) -> String {
 
 pub(super) fn guard_key(h: SubjectHandle) -> String {
     format!("g/{h}")
+}
+
+pub(super) fn seen_key(h: SubjectHandle) -> String {
+    format!("l/{h}")
 }
 
 pub(super) fn tombstone_key(h: SubjectHandle) -> String {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{CollectionId, FaceId, Subject, Template, TenantId};
+use domain::{CollectionId, Consent, ConsentId, FaceId, Subject, Template, TenantId};
 
 use super::{RepoError, SubjectHandle, collections::META, damaged, decode, read, subjects::subject_key};
 use crate::{Record, Space, Store};
@@ -29,6 +29,37 @@ pub struct SubjectRow {
     pub subject: Subject,
 }
 
+/// One consent on record, whether or not its subject is enrolled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldConsent {
+    /// Whose.
+    pub handle: SubjectHandle,
+    /// The consent.
+    pub consent: Consent,
+}
+
+/// What keys of the feed are read for.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Keys of templates.
+    pub templates: Vec<&'a str>,
+    /// Subjects.
+    pub subjects: Vec<SubjectHandle>,
+    /// Keys of consents.
+    pub consents: Vec<&'a str>,
+}
+
+/// What is now there, in the order asked for; nothing where it is gone.
+#[derive(Clone, Debug, Default)]
+pub struct Present {
+    /// Templates.
+    pub templates: Vec<Option<TemplateRow>>,
+    /// Subjects.
+    pub subjects: Vec<Option<Subject>>,
+    /// Consents.
+    pub consents: Vec<Option<Consent>>,
+}
+
 /// What a key of the change feed is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangedKey {
@@ -43,6 +74,13 @@ pub enum ChangedKey {
     Subject {
         /// Which.
         handle: SubjectHandle,
+    },
+    /// A consent was put or is gone.
+    Consent {
+        /// Whose.
+        handle: SubjectHandle,
+        /// Which.
+        consent_id: ConsentId,
     },
     /// The collection's record was put or is gone.
     Meta,
@@ -59,6 +97,9 @@ impl ChangedKey {
         }
         if let Some(handle) = key.strip_prefix("s/").and_then(|h| h.parse().ok()) {
             return Self::Subject { handle };
+        }
+        if let Some((handle, consent_id)) = parse_consent_key(key) {
+            return Self::Consent { handle, consent_id };
         }
         parse_template_key(key).map_or(Self::Other, |(handle, face_id)| Self::Template { handle, face_id })
     }
@@ -106,22 +147,40 @@ impl Templates {
         self.store.get(&self.space, key).await?.map(|r| row(key.to_owned(), &r)).transpose()
     }
 
-    /// What is now under these keys of templates and handles of subjects, in their order; nothing where it is gone.
+    /// What is now under these keys, read together.
     ///
     /// # Errors
     /// The store's.
-    pub async fn read(
-        &self,
-        templates: &[&str],
-        subjects: &[SubjectHandle],
-    ) -> Result<(Vec<Option<TemplateRow>>, Vec<Option<Subject>>), RepoError> {
-        let keys: Vec<String> =
-            templates.iter().map(|&k| k.to_owned()).chain(subjects.iter().map(|&h| subject_key(h))).collect();
+    pub async fn read(&self, wanted: &Wanted<'_>) -> Result<Present, RepoError> {
+        let Wanted { templates, subjects, consents } = wanted;
+        let owned = |keys: &[&str]| keys.iter().map(|&k| k.to_owned()).collect::<Vec<_>>();
+        let subject_keys = subjects.iter().map(|&h| subject_key(h));
+        let keys: Vec<String> = owned(templates).into_iter().chain(subject_keys).chain(owned(consents)).collect();
         let mut found = self.store.get_many(&self.space, &keys).await?.into_iter().zip(keys);
         let rows = found.by_ref().take(templates.len()).map(|(r, key)| r.map(|r| row(key, &r)).transpose());
-        let rows = rows.collect::<Result<_, _>>()?;
-        let subjects = found.map(|(r, key)| r.map(|r| decode(&key, &r.value)).transpose());
-        Ok((rows, subjects.collect::<Result<_, _>>()?))
+        let templates = rows.collect::<Result<_, _>>()?;
+        let people = found.by_ref().take(subjects.len()).map(|(r, key)| r.map(|r| decode(&key, &r.value)).transpose());
+        let subjects = people.collect::<Result<_, _>>()?;
+        let consents = found.map(|(r, key)| r.map(|r| decode(&key, &r.value)).transpose()).collect::<Result<_, _>>()?;
+        Ok(Present { templates, subjects, consents })
+    }
+
+    /// Up to `limit` consents after the key `after`, and the key to go on after where more follow.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn scan_consents(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<HeldConsent>, Option<String>), RepoError> {
+        let page = self.store.scan(&self.space, "n/", after, limit).await?;
+        let mut held = Vec::with_capacity(page.records.len());
+        for (key, record) in &page.records {
+            let (handle, _) = parse_consent_key(key).ok_or_else(|| damaged(key, &"not a consent's key"))?;
+            held.push(HeldConsent { handle, consent: decode(key, &record.value)? });
+        }
+        Ok((held, page.records.into_iter().next_back().map(|(key, _)| key).filter(|_| page.more)))
     }
 
     /// The subject of a handle, unless it is gone.
@@ -157,7 +216,12 @@ fn parse_template_key(key: &str) -> Option<(SubjectHandle, FaceId)> {
     Some((handle.parse().ok()?, FaceId::new(face).ok()?))
 }
 
-fn row(key: String, record: &Record) -> Result<TemplateRow, RepoError> {
+fn parse_consent_key(key: &str) -> Option<(SubjectHandle, ConsentId)> {
+    let (handle, id) = key.strip_prefix("n/")?.split_once('/')?;
+    Some((handle.parse().ok()?, ConsentId::new(id).ok()?))
+}
+
+pub(super) fn row(key: String, record: &Record) -> Result<TemplateRow, RepoError> {
     let (handle, face_id) = parse_template_key(&key).ok_or_else(|| damaged(&key, &"not a template's key"))?;
     let template = Template::from_bytes(&record.value).map_err(|e| damaged(&key, &e))?;
     Ok(TemplateRow { key, handle, face_id, template })

@@ -99,6 +99,7 @@ pub fn enrolment(id: &str, faces: usize) -> Enrolment {
         required_consent: None,
         job_id: JobId::generate(),
         reply: Bytes::from(format!("enrolled {id}")),
+        accepted_at: None,
         now: NOW,
     }
 }

@@ -75,7 +75,7 @@ impl Service {
         command.arg("--data-dir").arg(self.data(role)).args(args.models.as_arguments());
         // A key of the bench's own, for what lies on the Redis; without sealing where its caller turns that off.
         command.env("VISAVIS__SEALING__KEY_FILE", self.folder.join("sealing.key"));
-        ["VISAVIS__SEALING__KEY", "VISAVIS__SEALING__KEY_COMMAND"].map(|name| command.env_remove(name));
+        command.env_remove("VISAVIS__SEALING__KEY").env_remove("VISAVIS__SEALING__KEY_COMMAND");
         command.stdout(output.try_clone().map_err(|e| failed(&e))?).stderr(output);
         let process = command.spawn().map_err(|e| failed(&e))?;
         self.processes.push((process, log, warm.to_owned()));

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use domain::{Problem, SubjectId, Timestamp};
 use serde_json::{Map, Value};
+use store::{Mention, NewItem};
 use wire::v1::{self, BulkItem, bulk_item};
 
 use super::forms::{EnrolShared, IdentifyShared, NoParams};
@@ -25,8 +26,9 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    pub async fn enrolments(&mut self, shared: EnrolShared, items: Vec<Value>) -> Result<Vec<Bytes>> {
+    pub async fn enrolments(&mut self, shared: EnrolShared, items: Vec<Value>) -> Result<Vec<NewItem>> {
         let collection = self.app.collection(&self.call.principal, &shared.collection_id).await?.value;
+        self.call.notes.collection(&collection.id);
         let mut ids = std::collections::HashMap::new();
         let mut read = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
@@ -42,14 +44,17 @@ impl Reader<'_> {
             let draft = params.consent.take();
             let consent = draft.map(|draft| given(&collection, &id, draft, Timestamp::now())).transpose();
             let consent = consent.map_err(|p| below(&at, p))?;
+            let handle = self.app.pepper.handle(&self.call.principal.tenant, &collection.id, &id);
+            let about = Some(Mention { collection: collection.id.clone(), handle });
             let request = params.enrolment(id, consent, images).request(&collection);
-            read.push(encoded(bulk_item::Request::Enrol(request)));
+            read.push(NewItem { bytes: encoded(bulk_item::Request::Enrol(request)), about });
         }
         Ok(read)
     }
 
-    pub async fn identifications(&mut self, shared: IdentifyShared, items: Vec<Value>) -> Result<Vec<Bytes>> {
+    pub async fn identifications(&mut self, shared: IdentifyShared, items: Vec<Value>) -> Result<Vec<NewItem>> {
         let collection = self.app.collection(&self.call.principal, &shared.collection_id).await?.value;
+        self.call.notes.collection(&collection.id);
         let IdentifyShared { limit, max_faces, threshold, purpose, .. } = shared;
         let params = IdentifyParams { limit, max_faces, threshold, purpose, ..IdentifyParams::default() };
         let request = params.request(&collection)?;
@@ -60,7 +65,7 @@ impl Reader<'_> {
             if images.is_empty() {
                 return Err(Problem::invalid(format!("{at}/images"), "must hold at least one image").into());
             }
-            Ok(encoded(bulk_item::Request::Identify(v1::IdentifyRequest { images, ..request.clone() })))
+            Ok(encoded(bulk_item::Request::Identify(v1::IdentifyRequest { images, ..request.clone() })).into())
         };
         items.into_iter().enumerate().map(item).collect()
     }

@@ -1,0 +1,169 @@
+//! The audit trail as the gateway writes it: what is put down of a request, and one task that appends what waits in one
+//! commit per tenant. An answer is sent after its event is on record. See the decision record on the audit chain.
+
+mod entry;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use domain::{ErrorCode, TenantId, Timestamp};
+use evidence::{AuditDraft, SignedHead};
+use futures::future::join_all;
+use store::{Audit, KnownHead, RepoError, SigningKeys, Store, StoreError};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use entry::{Entry, service};
+
+use crate::{
+    problem::{ApiProblem, Result},
+    state::App,
+};
+
+/// Events that may wait to be written; whoever has one more waits for room.
+const WAITING: usize = 4096;
+/// Events of one commit.
+const BATCH: usize = 256;
+/// How often a batch that could not be written is tried again, and the pause before.
+const ATTEMPTS: usize = 3;
+const PAUSE: Duration = Duration::from_millis(200);
+/// Tenants whose heads are remembered.
+const HEADS: usize = 4096;
+/// Time between two looks for events that are too old.
+const TRIM_EVERY: Duration = Duration::from_secs(3600);
+
+/// An event on its way.
+struct Waiting {
+    tenant: TenantId,
+    draft: AuditDraft,
+    done: oneshot::Sender<Result<(), String>>,
+}
+
+/// Where events are handed in.
+pub(crate) struct AuditLog {
+    sender: mpsc::Sender<Waiting>,
+}
+
+/// Takes events and writes them.
+pub(crate) struct AuditWriter {
+    store: Arc<dyn Store>,
+    inbox: mpsc::Receiver<Waiting>,
+    heads: HashMap<TenantId, KnownHead>,
+}
+
+impl AuditLog {
+    /// Both ends.
+    pub fn new(store: Arc<dyn Store>) -> (Self, AuditWriter) {
+        let (sender, inbox) = mpsc::channel(WAITING);
+        (Self { sender }, AuditWriter { store, inbox, heads: HashMap::new() })
+    }
+
+    /// Returns when the event is on record.
+    ///
+    /// # Errors
+    /// `store_unavailable`: it is not.
+    pub async fn record(&self, tenant: &TenantId, draft: AuditDraft) -> Result<()> {
+        let (done, written) = oneshot::channel();
+        let waiting = Waiting { tenant: tenant.clone(), draft, done };
+        let sent = self.sender.send(waiting).await.is_ok();
+        match written.await {
+            Ok(Ok(())) if sent => Ok(()),
+            Ok(Err(error)) => {
+                tracing::error!(error, "an event of the audit trail was not written");
+                Err(unwritten())
+            }
+            _ => Err(unwritten()),
+        }
+    }
+}
+
+fn unwritten() -> ApiProblem {
+    let detail = "whatever the request did was not put down in the audit trail, which cannot be written at present; \
+                  repeat the request";
+    ApiProblem::new(ErrorCode::StoreUnavailable, detail)
+}
+
+impl AuditWriter {
+    /// Writes until every sender is gone or it is dropped.
+    pub async fn run(mut self) {
+        let mut waiting = Vec::with_capacity(BATCH);
+        while self.inbox.recv_many(&mut waiting, BATCH).await > 0 {
+            let mut tenants: HashMap<TenantId, Vec<Waiting>> = HashMap::new();
+            for one in waiting.drain(..) {
+                tenants.entry(one.tenant.clone()).or_default().push(one);
+            }
+            if self.heads.len() > HEADS {
+                self.heads.clear();
+            }
+            let writes = tenants.into_iter().map(|(tenant, events)| {
+                let known = self.heads.remove(&tenant).flatten();
+                write(self.store.clone(), tenant, events, known)
+            });
+            let known = join_all(writes).await;
+            self.heads.extend(known);
+        }
+    }
+}
+
+/// Appends the events of one tenant and tells whoever waits; gives the head as it is known then.
+async fn write(
+    store: Arc<dyn Store>,
+    tenant: TenantId,
+    events: Vec<Waiting>,
+    mut known: KnownHead,
+) -> (TenantId, KnownHead) {
+    let audit = Audit::new(store, &tenant);
+    let (drafts, done): (Vec<_>, Vec<_>) = events.into_iter().map(|w| (w.draft, w.done)).unzip();
+    let mut outcome = audit.append(&drafts, &mut known).await;
+    for _ in 1..ATTEMPTS {
+        if outcome.is_ok() {
+            break;
+        }
+        // What the store knows now is not known here.
+        known = None;
+        tokio::time::sleep(PAUSE).await;
+        outcome = audit.append(&drafts, &mut known).await;
+    }
+    let outcome = outcome.map_err(|e| e.to_string());
+    if outcome.is_err() {
+        known = None;
+    }
+    // A request that was given up waits no more.
+    done.into_iter().for_each(|waiting| drop(waiting.send(outcome.clone())));
+    (tenant, known)
+}
+
+/// Removes events that are older than the configuration keeps them, now and then; runs until it is dropped.
+pub(crate) async fn trim(app: App) {
+    let Some(kept) = app.config.audit_kept else { return };
+    let mut rounds = tokio::time::interval(TRIM_EVERY);
+    loop {
+        rounds.tick().await;
+        let until = Timestamp::from_millis(
+            Timestamp::now().as_millis().saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)),
+        );
+        match trim_all(&app, until).await {
+            Ok(0) => {}
+            Ok(trimmed) => tracing::info!(trimmed, "events of audit trails have reached their end"),
+            Err(error) => tracing::warn!(%error, "audit trails could not be trimmed"),
+        }
+    }
+}
+
+async fn trim_all(app: &App, until: Timestamp) -> Result<usize, RepoError> {
+    let mut trimmed = 0;
+    for tenant in Audit::tenants(&*app.store).await? {
+        let key = SigningKeys::new(app.store.clone()).current().await?;
+        let audit = Audit::new(app.store.clone(), &tenant);
+        let sign = |head: &evidence::ChainHead| {
+            let (seq, hash, time) = (head.seq, head.hash.clone(), Timestamp::now());
+            let anchor = SignedHead { tenant: tenant.clone(), seq, hash, time }.as_anchor(&key);
+            anchor.map_err(|e| StoreError::Unavailable(e.to_string()))
+        };
+        loop {
+            match audit.trim(until, sign).await? {
+                0 => break,
+                n => trimmed += n,
+            }
+        }
+    }
+    Ok(trimmed)
+}

@@ -1,0 +1,152 @@
+//! A service with two tenants, one of which has one of everything, and an identity provider whose keys lie in a file.
+//! Used by every test here.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::{AppOptions, Client, Person, Signer, TestApp, claims, encoded, enrolment, key_set, unix_seconds};
+
+/// The identity provider of each tenant, as tokens name them.
+pub const ISSUERS: [(&str, &str); 2] = [("acme", "https://login.acme.test"), ("globex", "https://login.globex.test")];
+/// What tokens call the service.
+pub const AUDIENCE: &str = "visavis";
+/// Subject of the tokens: somebody whose name is in no log.
+pub const PERSON: &str = "zq1-person-in-a-token@example.org";
+/// How long a key lives that is to expire.
+const SHORT_LIFE: Duration = Duration::from_secs(2);
+
+/// The service and what is in it.
+pub struct World {
+    /// The service.
+    pub app: TestApp,
+    /// Admin of the tenant that has one of everything.
+    pub acme: Client,
+    /// Admin of another tenant.
+    pub globex: Client,
+    /// What acme has, by the name of the parameter in a path.
+    pub ids: BTreeMap<&'static str, String>,
+    /// A photo of the enrolled subject, encoded.
+    pub photo: Value,
+    /// The identity providers' key.
+    pub signer: Signer,
+    /// A key of acme with every scope, from the time before it expires.
+    pub expiring: (String, u64),
+    _folder: TempDir,
+}
+
+impl World {
+    /// Starts the service, makes the tenants, and gives acme one of everything.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let signer = Signer::ed25519("k1");
+        let keys = folder.path().join("keys.json");
+        fs::write(&keys, key_set(&[&signer]).to_string()).expect("the keys are written");
+        let settings = folder.path().join("visavis.toml");
+        let issuer = |(tenant, issuer): (&str, &str)| {
+            let keys = keys.display();
+            format!(
+                "[[oidc.issuers]]\nissuer = '{issuer}'\naudiences = ['{AUDIENCE}']\njwks_file = '{keys}'\n\
+                 tenant = '{tenant}'\nroles_claim = 'groups'\nroles = {{ face-admins = ['admin'] }}\n"
+            )
+        };
+        fs::write(&settings, ISSUERS.map(issuer).concat()).expect("the settings are written");
+        let arguments = vec!["--config".to_owned(), settings.display().to_string()];
+        let app = TestApp::start_with(AppOptions { arguments, ..AppOptions::default() });
+        let operator = app.client();
+        let acme = operator.with_key(&admin_of(&operator, "acme").await);
+        let globex = operator.with_key(&admin_of(&operator, "globex").await);
+        let expiring = expiring(&acme).await;
+        let ids = furnish(&acme).await;
+        let photo = encoded(&Person::Astronaut.photo());
+        Self { app, acme, globex, ids, photo, signer, expiring, _folder: folder }
+    }
+
+    /// The id that acme has for a parameter of a path.
+    pub fn id(&self, parameter: &str) -> &str {
+        self.ids.get(parameter).unwrap_or_else(|| panic!("the world has no {parameter}: make one in world.rs"))
+    }
+
+    /// Claims of a token of a tenant's identity provider, with these scopes.
+    pub fn claims(&self, tenant: &str, scopes: &str) -> Value {
+        let issuer = ISSUERS.iter().find(|(t, _)| *t == tenant).expect("a tenant with an identity provider").1;
+        let mut claims = claims(issuer, AUDIENCE, PERSON);
+        claims["scope"] = scopes.into();
+        claims
+    }
+
+    /// Everything that acme can see of what it has.
+    pub async fn state(&self) -> Value {
+        let (c, s) = (self.id("collection"), self.id("subject"));
+        let mut state = serde_json::Map::new();
+        for path in [
+            "/v1/collections?limit=100".to_owned(),
+            format!("/v1/collections/{c}/stats"),
+            format!("/v1/collections/{c}/subjects?limit=100"),
+            format!("/v1/collections/{c}/subjects/{s}"),
+            format!("/v1/collections/{c}/subjects/{s}/faces?limit=100"),
+            "/v1/consents?limit=100".to_owned(),
+            "/v1/jobs?limit=100".to_owned(),
+            "/v1/api-keys?limit=100".to_owned(),
+        ] {
+            let mut seen = self.acme.get(&path).await.ok();
+            if path.ends_with("/stats") {
+                // The tenant's persons are counted now and then, whatever is asked.
+                seen["tenant"].take();
+            }
+            state.insert(path, seen);
+        }
+        state.into()
+    }
+
+    /// Waits until the key that was made to expire has.
+    pub async fn expired(&self) -> &str {
+        let (key, end) = &self.expiring;
+        while unix_seconds() <= *end {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        key
+    }
+}
+
+/// Makes a tenant by making its first key.
+async fn admin_of(operator: &Client, tenant: &str) -> String {
+    key(operator, json!({"name": "first", "roles": ["admin"], "tenant": tenant})).await.1
+}
+
+/// Makes a key: its id and its text.
+pub async fn key(client: &Client, body: Value) -> (String, String) {
+    let made = client.post("/v1/api-keys", &body).await.expect(201).json;
+    let text = |name: &str| made[name].as_str().expect("text").to_owned();
+    (text("id"), text("secret"))
+}
+
+async fn expiring(acme: &Client) -> (String, u64) {
+    let end = unix_seconds() + SHORT_LIFE.as_secs();
+    let ends = domain::Timestamp::from_millis(i64::try_from(end).expect("a time") * 1000).to_string();
+    let body = json!({"name": "short-lived", "roles": ["admin"], "expires_at": ends});
+    (key(acme, body).await.1, end)
+}
+
+/// One of everything. Ids that callers choose begin with the tenant's name.
+async fn furnish(acme: &Client) -> BTreeMap<&'static str, String> {
+    drop(acme.create_collection("acme-staff").await);
+    let photo = Person::Astronaut.photo();
+    let path = "/v1/collections/acme-staff/subjects";
+    let enrolled = acme.post(path, &enrolment("acme-anna", &[photo.clone()])).await.expect(201).json;
+    let text = |v: &Value| v.as_str().expect("an id").to_owned();
+    let detect = acme.request("POST", "/v1/detect").header("prefer", "respond-async");
+    let job = acme.send(detect.json(&json!({"image": encoded(&photo)}))).await.expect(202).json;
+    let job = text(&job["id"]);
+    // Until it has ended nothing is certain to stay as it is.
+    drop(acme.get(&format!("/v1/jobs/{job}/events")).await.ok());
+    let spare = key(acme, json!({"name": "spare", "scopes": ["keys"]})).await.0;
+    BTreeMap::from([
+        ("collection", "acme-staff".to_owned()),
+        ("subject", "acme-anna".to_owned()),
+        ("face", text(&enrolled["faces"][0]["id"])),
+        ("consent", text(&enrolled["consent_id"])),
+        ("job", job),
+        ("key", spare),
+    ])
+}
