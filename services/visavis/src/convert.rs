@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use domain::{CollectionId, ConsentDraft, Purpose, SubjectId, Timestamp};
+use domain::{CollectionId, ConsentDraft, ConsentPolicy, Purpose, SubjectId, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -91,7 +91,7 @@ impl<'a> Bodies<'a> {
         let purposes = purposes.map_err(|e| usage("--purposes", &e))?;
         let consent = json!({"purposes": purposes, "method": args.method});
         let draft: ConsentDraft = serde_json::from_value(consent.clone()).map_err(|e| usage("the consent", &e))?;
-        draft.check("consent", Timestamp::now()).map_err(|e| Failure::Usage(e.detail))?;
+        draft.check("consent", &ConsentPolicy::default(), Timestamp::now()).map_err(|e| Failure::Usage(e.detail))?;
         fs::create_dir_all(&args.out).map_err(|e| Failure::io("the folder", &args.out, &e))?;
         Ok(Self {
             args,

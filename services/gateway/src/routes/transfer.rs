@@ -15,7 +15,7 @@ use axum::{
 };
 use domain::{CollectionId, ErrorCode, Principal, Problem, RequestId, Scope, Timestamp};
 use futures::stream;
-use store::{Space, Store, Subjects};
+use store::{Space, Store, Subjects, WholeSubject};
 use tokio::sync::OwnedSemaphorePermit;
 use transfer::{ExportKey, FaceLine, MEDIA_TYPE, Manifest, Sealer, SubjectLine, Trailer, TransferError};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -160,11 +160,15 @@ impl Export {
         let (found, next) = self.subjects.whole(after, PAGE).await?;
         let Some(sealer) = &mut self.sealer else { return Ok((Vec::new(), Next::End)) };
         let mut lines = Vec::new();
-        for whole in found {
+        for mut whole in found {
             self.counted.0 += 1;
             self.counted.1 += whole.faces.len() as u64;
-            let faces = whole.faces.into_iter().map(|(face, template)| FaceLine::new(face, &template)).collect();
-            lines.extend(sealer.line(&SubjectLine { subject: whole.subject, consents: whole.consents, faces })?);
+            let faces = std::mem::take(&mut whole.faces)
+                .into_iter()
+                .map(|(face, template)| FaceLine::new(face, &template))
+                .collect();
+            let WholeSubject { subject, consents, seen_at, .. } = whole;
+            lines.extend(sealer.line(&SubjectLine { subject, consents, faces, seen_at })?);
         }
         Ok((lines, next.map_or(Next::Trailer, Next::After)))
     }

@@ -167,6 +167,7 @@ async fn filled(app: &App, subjects: usize) {
         WholeSubject {
             consents: vec![draft.clone().record(collection.clone(), id.clone(), now)],
             subject: Subject { id, external_id: None, metadata: Metadata::default(), created_at: now, updated_at: now },
+            seen_at: None,
             faces: vec![(faces, Template::from_embedding(contract(), &values).unwrap())],
         }
     };

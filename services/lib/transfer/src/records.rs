@@ -30,6 +30,9 @@ pub struct SubjectLine {
     pub consents: Vec<Consent>,
     /// All its faces.
     pub faces: Vec<FaceLine>,
+    /// When it was last recognised, if it ever was: retention counts from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<Timestamp>,
 }
 
 /// One enrolled face with its template.

@@ -8,7 +8,9 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use domain::{Collection, CollectionId, ErrorCode, Problem, Purpose, Scope, SubjectId, Timestamp};
+use domain::{
+    Collection, CollectionId, Consent, ConsentPolicy, ErrorCode, Problem, Purpose, Scope, SubjectId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use store::{ImportOutcome, RepoError, Subjects, Templates, WholeSubject};
 use tokio::task::JoinHandle;
@@ -57,8 +59,8 @@ pub(super) struct ImportQuery {
 /// Import a collection
 ///
 /// Enrols the subjects of an export into an existing collection of the same embedding contract, each as an enrolment
-/// would be: one of its consents must be in force and cover this collection's purposes, its faces must pass the quality
-/// gate. The collection keeps its own policy. Subjects that are here already stay as they are, so the request can be
+/// would be: one of its consents must be in force, serve one of this collection's purposes and state what it asks of
+/// consents; its faces must pass the quality gate. The collection keeps its own policy. Subjects that are here already stay as they are, so the request can be
 /// repeated; one that was erased here is not brought back. The answer comes at the end, with a line about each subject.
 /// A file that is cut or was changed is a problem that says how far it was imported. Needs `subjects:write` and
 /// `consents` too.
@@ -175,11 +177,13 @@ impl Import {
 
     /// What the types cannot see to: an export is as hostile as any other input.
     fn checked(&mut self, line: SubjectLine) -> Result<WholeSubject, Problem> {
-        let SubjectLine { subject, consents, faces: lines } = line;
+        let SubjectLine { subject, consents, faces: lines, seen_at } = line;
+        let now = Timestamp::now();
         enrol::check(subject.external_id.as_ref(), &subject.metadata)?;
-        let fine = |m: &str| !m.trim().is_empty() && m.len() <= 200;
-        if consents.iter().any(|c| c.purposes.is_empty() || !fine(&c.method)) {
-            return Err(mismatch("a consent names no purpose, or not how it was given"));
+        // As they were when they were recorded: one may have ended since.
+        let fine = |c: &Consent| c.stated().check("", &ConsentPolicy::default(), c.recorded_at.min(now)).is_ok();
+        if !consents.iter().all(fine) {
+            return Err(mismatch("a consent does not state what every consent has to"));
         }
         let consent_ids: HashSet<_> = consents.iter().map(|c| &c.id).collect();
         let face_ids: HashSet<_> = lines.iter().map(|f| &f.face.id).collect();
@@ -197,7 +201,7 @@ impl Import {
             face.subject_id = subject.id.clone();
             faces.push((face, template));
         }
-        Ok(WholeSubject { subject, consents, faces })
+        Ok(WholeSubject { subject, consents, faces, seen_at: seen_at.map(|at| at.min(now)) })
     }
 
     /// Waits for the subject begun first. What the store does not do breaks the import off.
@@ -232,7 +236,9 @@ impl Import {
             ),
             ImportOutcome::ConsentRequired => (
                 ErrorCode::ConsentRequired,
-                format!("no consent in force of subject {id} covers {purposes}, which the collection is for"),
+                format!(
+                    "no consent of subject {id} is in force, serves the collection's purposes ({purposes}) and states what it asks of consents"
+                ),
             ),
             ImportOutcome::LowQuality => {
                 (ErrorCode::LowQuality, "no face passes the collection's quality gate".to_owned())

@@ -10,7 +10,8 @@ use super::{
     collections::META,
     consents::{self, consent_key},
     damaged, decode, encode,
-    subjects::{Tombstone, face_key, guard_key, subject_key, template_key, tombstone_key},
+    retention::Seen,
+    subjects::{Tombstone, face_key, guard_key, seen_key, subject_key, template_key, tombstone_key},
     versioned,
 };
 use crate::{Commit, Precondition, Record, Revision, StoreError};
@@ -27,6 +28,8 @@ pub struct WholeSubject {
     pub consents: Vec<Consent>,
     /// All its faces, each with its template.
     pub faces: Vec<(EnrolledFace, Template)>,
+    /// When it was last seen, if it ever was.
+    pub seen_at: Option<Timestamp>,
 }
 
 /// How the import of a subject ended.
@@ -47,7 +50,7 @@ pub enum ImportOutcome {
     CollectionGone,
     /// A template is of another contract than the collection's, which is this one.
     OtherContract(ContractId),
-    /// None of its consents is in force and covers the collection's purposes.
+    /// None of its consents is in force, serves one of the collection's purposes and states what the collection asks for.
     ConsentRequired,
     /// It has faces, and none passes the collection's quality gate.
     LowQuality,
@@ -74,10 +77,15 @@ impl Subjects {
         let templates = self.below("v", *first, *last, handles.len()).await?;
         // Last, so that a withdrawal which took faces away is not missing from what is told of those that are left.
         let consents = self.below("n", *first, *last, handles.len()).await?;
+        let seen_keys: Vec<String> = handles.iter().map(|h| seen_key(*h)).collect();
+        let seen = self.store.get_many(&self.space, &seen_keys).await?;
         let mut whole: Vec<WholeSubject> = found
             .into_iter()
-            .map(|s| WholeSubject { subject: s.value, consents: Vec::new(), faces: Vec::new() })
+            .map(|s| WholeSubject { subject: s.value, consents: Vec::new(), faces: Vec::new(), seen_at: None })
             .collect();
+        for ((whole, key), seen) in whole.iter_mut().zip(&seen_keys).zip(&seen) {
+            whole.seen_at = seen.as_ref().map(|r| decode::<Seen>(key, &r.value)).transpose()?.map(|s| s.at);
+        }
         let at: HashMap<String, usize> = handles.iter().enumerate().map(|(i, h)| (h.to_string(), i)).collect();
         let owner = |key: &str| at.get(key.split('/').nth(1).unwrap_or_default()).copied();
         let mut values: HashMap<&str, &Record> =
@@ -245,7 +253,12 @@ impl Place {
             }
             _ => {}
         }
-        if !self.consents.iter().any(|(c, _)| c.permits(&collection.purposes, now)) {
+        // One on record here was held against the policy when it was recorded.
+        let as_asked = |c: &Consent| c.stated().check("", &collection.consent, c.recorded_at.min(now)).is_ok();
+        let serves = |(c, version): &(Consent, Option<Revision>)| {
+            c.serves(&collection.purposes, now) && (version.is_some() || as_asked(c))
+        };
+        if !self.consents.iter().any(serves) {
             return Err(ImportOutcome::ConsentRequired);
         }
         let passes = |(face, _): &&(EnrolledFace, Template)| collection.quality_gate.admits(face.face.quality.level);
@@ -271,6 +284,10 @@ impl Place {
         for (face, template) in faces {
             let key = face_key(h, &face.id);
             commit = commit.put(&key, encode(&key, face)?).put(template_key(h, &face.id), template.to_bytes());
+        }
+        if let Some(at) = whole.seen_at {
+            let key = seen_key(h);
+            commit = commit.put(&key, encode(&key, &Seen { at })?);
         }
         for (consent, version) in &self.consents {
             let key = consent_key(h, &consent.id);
