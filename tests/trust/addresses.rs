@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::json;
-use testkit::{AppOptions, Nginx, NginxOptions, TestApp};
+use testkit::{Nginx, NginxOptions, TestApp};
 
-use crate::world::key;
+use crate::world::{app, key};
 
 /// The status of a request from one of this machine's addresses.
 async fn status(app: &TestApp, to: SocketAddr, from: &str, key: &str, forwarded: Option<&str>) -> u16 {
@@ -21,8 +21,7 @@ async fn status(app: &TestApp, to: SocketAddr, from: &str, key: &str, forwarded:
 #[tokio::test]
 async fn behind_nginx_a_key_is_bound_to_where_its_caller_is() {
     // nginx calls from 127.0.0.1, and this machine's other addresses are callers.
-    let environment = vec![("VISAVIS__GATEWAY__TRUSTED_PROXIES".to_owned(), "[\"127.0.0.1\"]".to_owned())];
-    let app = TestApp::start_with(AppOptions { environment, ..AppOptions::default() });
+    let app = app();
     let nginx = Nginx::start(&NginxOptions {
         certificate: app.certificate(),
         key: app.data_dir().join("tls/key.pem"),
@@ -40,7 +39,7 @@ async fn behind_nginx_a_key_is_bound_to_where_its_caller_is() {
         (app.address(), "127.0.0.3", None, 403),
         (app.address(), "127.0.0.3", Some("127.0.0.2"), 403),
     ] {
-        let got = status(&app, to, from, &office, forwarded).await;
+        let got = status(app, to, from, &office, forwarded).await;
         assert_eq!(got, expected, "from {from} to {to}, saying {forwarded:?}");
     }
 }

@@ -9,7 +9,7 @@ use testkit::{Answer, Client};
 use crate::{
     credentials::{ByScope, wrong_everywhere},
     operations::{Elsewhere, OPERATIONS, Operation, PUBLIC},
-    world::{World, key},
+    world::{ISSUERS, PERSON, World, app, key},
 };
 
 /// The scope of every operation in the document; none for public ones.
@@ -55,7 +55,7 @@ async fn complete(world: &World) -> Vec<(&'static Operation, String)> {
 // One world for both: what the second pass destroys, the first has proven untouched.
 #[tokio::test]
 async fn every_operation_refuses_every_wrong_credential_and_takes_the_right_one() {
-    let world = World::start().await;
+    let world = World::of(ISSUERS.map(|(tenant, _)| tenant)).await;
     let operations = complete(&world).await;
     let (wrong, by_scope) = (wrong_everywhere(&world).await, ByScope::of(&world).await);
     let before = world.state().await;
@@ -113,10 +113,10 @@ async fn elsewhere(world: &World, operation: &Operation) -> usize {
 
 /// Nothing of the credentials is in the log, and nobody's name.
 fn assert_quiet(world: &World) {
-    let log = world.app.output();
+    let log = app().output();
     let token = world.signer.token(&world.claims("acme", ""));
     let header = token.split('.').next().expect("a header");
-    for private in [crate::world::PERSON, header, world.expiring.0.rsplit('_').next().expect("a secret")] {
+    for private in [PERSON, header, world.expiring.0.rsplit('_').next().expect("a secret")] {
         assert!(!log.contains(private), "{private} is in the log");
     }
     assert!(log.contains("oidc."), "who called is in the log under another name");

@@ -1,7 +1,7 @@
-//! A service with two tenants, one of which has one of everything, and an identity provider whose keys lie in a file.
-//! Used by every test here.
+//! The service that the tests here share, with identity providers whose keys lie in a file; and, for each test, two tenants
+//! of its own, one of which has one of everything.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, fs, sync::OnceLock, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -16,28 +16,17 @@ pub const PERSON: &str = "zq1-person-in-a-token@example.org";
 /// How long a key lives that is to expire.
 const SHORT_LIFE: Duration = Duration::from_secs(2);
 
-/// The service and what is in it.
-pub struct World {
-    /// The service.
-    pub app: TestApp,
-    /// Admin of the tenant that has one of everything.
-    pub acme: Client,
-    /// Admin of another tenant.
-    pub globex: Client,
-    /// What acme has, by the name of the parameter in a path.
-    pub ids: BTreeMap<&'static str, String>,
-    /// A photo of the enrolled subject, encoded.
-    pub photo: Value,
-    /// The identity providers' key.
-    pub signer: Signer,
-    /// A key of acme with every scope, from the time before it expires.
-    pub expiring: (String, u64),
+/// The service, and the identity providers' key.
+struct Shared {
+    app: TestApp,
+    signer: Signer,
     _folder: TempDir,
 }
 
-impl World {
-    /// Starts the service, makes the tenants, and gives acme one of everything.
-    pub async fn start() -> Self {
+/// Started once: it believes an identity provider for each tenant of [`ISSUERS`], and a proxy on this machine.
+fn shared() -> &'static Shared {
+    static SHARED: OnceLock<Shared> = OnceLock::new();
+    SHARED.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let signer = Signer::ed25519("k1");
         let keys = folder.path().join("keys.json");
@@ -50,16 +39,45 @@ impl World {
                  tenant = '{tenant}'\nroles_claim = 'groups'\nroles = {{ face-admins = ['admin'] }}\n"
             )
         };
-        fs::write(&settings, ISSUERS.map(issuer).concat()).expect("the settings are written");
+        let proxies = "[gateway]\ntrusted_proxies = ['127.0.0.1']\n".to_owned();
+        fs::write(&settings, proxies + &ISSUERS.map(issuer).concat()).expect("the settings are written");
         let arguments = vec!["--config".to_owned(), settings.display().to_string()];
         let app = TestApp::start_with(AppOptions { arguments, ..AppOptions::default() });
-        let operator = app.client();
-        let acme = operator.with_key(&admin_of(&operator, "acme").await);
-        let globex = operator.with_key(&admin_of(&operator, "globex").await);
+        Shared { app, signer, _folder: folder }
+    })
+}
+
+/// The service.
+pub fn app() -> &'static TestApp {
+    &shared().app
+}
+
+/// Two tenants and what one of them has.
+pub struct World {
+    /// Admin of the tenant that has one of everything.
+    pub acme: Client,
+    /// Admin of another tenant.
+    pub globex: Client,
+    /// What acme has, by the name of the parameter in a path.
+    pub ids: BTreeMap<&'static str, String>,
+    /// A photo of the enrolled subject, encoded.
+    pub photo: Value,
+    /// The identity providers' key.
+    pub signer: &'static Signer,
+    /// A key of acme with every scope, and when it expires in seconds since 1970.
+    pub expiring: (String, u64),
+}
+
+impl World {
+    /// Makes the tenants, and gives the first one of everything.
+    pub async fn of([acme, globex]: [&str; 2]) -> Self {
+        let operator = app().client();
+        let acme = operator.with_key(&admin_of(&operator, acme).await);
+        let globex = operator.with_key(&admin_of(&operator, globex).await);
         let expiring = expiring(&acme).await;
         let ids = furnish(&acme).await;
         let photo = encoded(&Person::Astronaut.photo());
-        Self { app, acme, globex, ids, photo, signer, expiring, _folder: folder }
+        Self { acme, globex, ids, photo, signer: &shared().signer, expiring }
     }
 
     /// The id that acme has for a parameter of a path.
