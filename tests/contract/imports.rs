@@ -21,9 +21,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("gallery", &["domain", "store", "seal"]),
     ("objects", &["domain"]),
     ("crops", &["domain", "objects", "seal", "store"]),
+    ("transfer", &["domain", "seal"]),
     ("models", &["domain", "onnx", "objects", "store"]),
     ("compress", &["domain", "onnx"]),
-    ("gateway", &["domain", "wire", "queue", "store", "crops", "models", "runtime", "evidence"]),
+    ("gateway", &["domain", "wire", "queue", "store", "crops", "transfer", "models", "runtime", "evidence"]),
     (
         "worker",
         &["domain", "wire", "queue", "store", "crops", "vision", "inference", "gallery", "onnx", "models", "runtime"],

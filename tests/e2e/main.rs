@@ -21,6 +21,7 @@ mod hostile;
 mod journey;
 #[path = "../models.rs"]
 mod models;
+mod moving;
 mod raw;
 mod recognise;
 mod refusals;

@@ -60,6 +60,8 @@ pub struct Limits {
     pub max_images: usize,
     /// Items in one bulk job.
     pub job_items: usize,
+    /// Bytes of an export that is imported.
+    pub import_bytes: usize,
     /// Event streams followed at once.
     pub event_streams: usize,
     /// Connections at once; one more is closed.
@@ -134,6 +136,7 @@ impl Default for Limits {
             json_bytes: 1 << 20,
             max_images: 64,
             job_items: 1_000,
+            import_bytes: 16 << 30,
             event_streams: 256,
             connections: 4096,
             in_flight: 512,

@@ -16,7 +16,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use domain::{ErrorCode, KeyId, Principal, RequestId};
+use domain::{ErrorCode, KeyId, Principal, Problem, RequestId};
 use futures::FutureExt;
 
 pub(crate) use idempotency::{StoredAs, Unstorable};
@@ -129,6 +129,10 @@ async fn through(
     let Some(rule) = rule else { return unruled(app, request, next).await };
     // Whoever got past a scope is known.
     let Some(who) = request.extensions().get::<Principal>() else { return Ok(next.run(request).await) };
+    if rule.streams {
+        let who = who.clone();
+        return streamed(app, &who, (request, incoming), next).await;
+    }
     let limit = if rule.takes_images { app.config.limits.request_bytes } else { app.config.limits.json_bytes };
     let lane = lane(app, rule, &request)?;
     let admitted = app.admission.admit(who, incoming.expected(request.headers(), limit)?, lane == Some(Lane::Bulk))?;
@@ -146,6 +150,26 @@ async fn through(
     }
     in_time(within, idempotency::around(app, request, next, admitted)).await
 }
+
+/// A body that is worked on while it comes: its handler sees to time and length, and holds a part of it at a time.
+async fn streamed(
+    app: &App,
+    who: &Principal,
+    (mut request, incoming): (Request, Incoming),
+    next: Next,
+) -> Result<Response> {
+    if request.headers().contains_key(idempotency::HEADER) {
+        let detail = "is not taken here: the request can be repeated as it is, what it has done is passed over";
+        return Err(Problem::invalid(idempotency::HEADER, detail).into());
+    }
+    let expected = incoming.expected(request.headers(), app.config.limits.import_bytes)?;
+    let _admitted = app.admission.admit(who, expected.min(HELD), true)?;
+    *request.body_mut() = incoming.stream();
+    Ok(next.run(request).await)
+}
+
+/// Most bytes that are held of a body which is worked on while it comes.
+const HELD: usize = 2 * transfer::LONGEST_LINE;
 
 /// Beyond the deadline, so that whoever waits for a job tells by itself that it is over.
 const SLACK: Duration = Duration::from_millis(250);

@@ -22,6 +22,8 @@ pub(crate) struct Rule {
     pub takes_images: bool,
     /// Whether nobody waits for what it starts: it is only ever answered 202.
     pub bulk: bool,
+    /// Whether its body is worked on while it comes, however long it is.
+    pub streams: bool,
 }
 
 /// The rule of every operation.
@@ -50,7 +52,7 @@ impl Rules {
             let scope = operation["security"][0]["bearer"][0].as_str().and_then(|s| s.parse().ok());
             let bulk = operation["responses"].get("202").is_some() && operation["responses"].get("200").is_none();
             let bulk = bulk && operation["responses"].get("201").is_none();
-            let rule = Rule { scope, takes_images: takes_images(operation), bulk };
+            let rule = Rule { scope, takes_images: takes_images(operation), bulk, streams: streams(operation) };
             if let Ok(method) = method.to_ascii_uppercase().parse() {
                 rules.entry(path.to_owned()).or_default().insert(method, rule);
             }
@@ -107,6 +109,10 @@ fn operations(document: &Value) -> impl Iterator<Item = (&String, &String, &Valu
 
 fn takes_images(operation: &Value) -> bool {
     operation["requestBody"]["content"].get("multipart/form-data").is_some()
+}
+
+fn streams(operation: &Value) -> bool {
+    operation["requestBody"]["content"].get(transfer::MEDIA_TYPE).is_some()
 }
 
 /// Adds what follows from rules and would otherwise be written at every handler: the credential, common headers,
@@ -170,7 +176,7 @@ fn describe_headers(method: &str, operation: &mut Value) {
     let shaped = |schema: &Value, name: &str, description: &str| json!({"name": name, "in": "header", "required": false, "description": description, "schema": schema});
     let header = |name: &str, description: &str| shaped(&json!({"type": "string"}), name, description);
     let mut more = vec![header("x-request-id", "Name of the request in answers and logs; made if absent")];
-    if method != "get" && operation.get("security").is_some() {
+    if method != "get" && operation.get("security").is_some() && !streams(operation) {
         more.push(shaped(
             &json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"}),
             "idempotency-key",

@@ -18,6 +18,7 @@ mod probes;
 mod retention;
 mod subjects;
 mod system;
+mod transfer;
 mod verify;
 
 use axum::{
@@ -46,6 +47,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(identify::routes())
         .merge(verify::routes())
         .merge(consents::routes())
+        .merge(transfer::routes())
         .merge(jobs::routes())
         .merge(erasures::routes())
         .merge(audit_events::routes())

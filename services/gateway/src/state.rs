@@ -28,6 +28,9 @@ use crate::{
     system::SystemInfo,
 };
 
+/// Exports and imports under way at once.
+const TRANSFERS: usize = 4;
+
 /// Shared by all handlers.
 pub(crate) type App = Arc<AppState>;
 
@@ -56,6 +59,8 @@ pub(crate) struct AppState {
     pub erasures: Notify,
     /// A permit for each event stream.
     pub event_streams: Arc<Semaphore>,
+    /// A permit for each export and import.
+    pub transfers: Arc<Semaphore>,
     pub metrics: Metrics,
     pub system: Arc<dyn SystemInfo>,
     pub fleet: Arc<Fleet>,
@@ -98,6 +103,7 @@ impl AppState {
             admission: Admission::new(&config.limits, metrics.clone()),
             fleet: Arc::new(Fleet::new(queue.clone(), system.clone(), metrics.workers.clone())),
             event_streams: Arc::new(Semaphore::new(config.limits.event_streams.min(Semaphore::MAX_PERMITS))),
+            transfers: Arc::new(Semaphore::new(TRANSFERS)),
             pending: Pending::default(),
             detached: TaskTracker::new(),
             draining: AtomicBool::new(false),

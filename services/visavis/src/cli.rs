@@ -10,11 +10,13 @@ use crate::queue_command::LaneName;
 use crate::settings::Flags;
 
 mod bench;
+mod convert;
 mod eval;
 mod evidence;
 mod sealing;
 
 pub use bench::{BenchCommand, ModelsBenchArgs, OutputArgs, PipelineArgs, SearchArgs, ServeArgs};
+pub use convert::{CompreFaceArgs, ConvertCommand};
 pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, TableFormat, VerificationArgs};
 pub use evidence::{AuditArgs, AuditCommand, ReceiptArgs, ReceiptsCommand};
 pub use sealing::SealingCommand;
@@ -42,6 +44,11 @@ pub enum Command {
     Queue {
         #[command(subcommand)]
         command: QueueCommand,
+    },
+    /// Make requests out of what another system holds
+    Convert {
+        #[command(subcommand)]
+        command: ConvertCommand,
     },
     /// Make and replace the keys that records are sealed with
     Sealing {

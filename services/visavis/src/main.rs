@@ -6,6 +6,7 @@ mod banner;
 mod bench;
 mod cli;
 mod config_command;
+mod convert;
 mod data_dir;
 mod descriptors;
 mod engines;
@@ -33,7 +34,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use cli::{AuditCommand, Cli, Command, ConfigCommand, ModelsCommand, ReceiptsCommand};
+use cli::{AuditCommand, Cli, Command, ConfigCommand, ConvertCommand, ModelsCommand, ReceiptsCommand};
 use failure::Failure;
 use roles::Roles;
 
@@ -69,6 +70,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Gateway(args) => up::run(settings::load(&args.settings())?, Roles::Gateway).await,
         Command::Worker(args) => up::run(settings::load(&args.settings())?, Roles::Worker).await,
         Command::Queue { command } => queue_command::run(&settings::load(&command.settings())?.config, &command).await,
+        Command::Convert { command: ConvertCommand::Compreface(args) } => convert::compreface(&args),
         Command::Sealing { command } => {
             sealing_command::run(&settings::load(&command.settings())?.config, &command).await
         }

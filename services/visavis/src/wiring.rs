@@ -37,6 +37,7 @@ pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
             key_rate: key_rate(config),
             key_in_flight: Some(g.key_in_flight).filter(|n| *n > 0),
             job_items: l.job_items,
+            import_bytes: l.import_bytes,
             event_streams: g.event_streams,
         },
         audit_kept: config.audit.kept(),

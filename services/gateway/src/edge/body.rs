@@ -9,6 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use domain::ErrorCode;
+use futures::stream;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::Semaphore;
 
@@ -45,6 +46,18 @@ impl Incoming {
             None if self.body.as_ref().is_none_or(HttpBody::is_end_stream) => Ok(0),
             None => Ok(limit),
         }
+    }
+
+    /// The body as it comes, piece by piece. If that is dropped before its end, the rest is taken as of one unread.
+    pub fn stream(self) -> Body {
+        Body::from_stream(stream::unfold(self, |mut incoming| async move {
+            let piece = incoming.body.as_mut()?.frame().await.map(|frame| frame.map(|f| f.into_data()));
+            if !matches!(piece, Some(Ok(_))) {
+                incoming.body = None;
+            }
+            // Frames that are not data are trailers, which nobody reads.
+            Some((piece?.map(Result::unwrap_or_default), incoming))
+        }))
     }
 
     /// The whole body.

@@ -52,7 +52,7 @@ pub(super) async fn body_bytes(request: Request, limits: &Limits) -> Result<Byte
 }
 
 /// The media type without its parameters, in lower case; empty if there is none.
-pub(super) fn media_type(headers: &HeaderMap) -> String {
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
     let text = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -27,5 +27,7 @@ mod recognise;
 mod resources;
 mod retention;
 mod serving;
+mod transfer_refusals;
+mod transfers;
 mod unplugged;
 mod worker;

@@ -188,6 +188,22 @@ pub enum ConsentStatus {
 }
 
 impl Consent {
+    /// What was stated when it was recorded.
+    #[must_use]
+    pub fn stated(&self) -> ConsentDraft {
+        ConsentDraft {
+            purposes: self.purposes.clone(),
+            method: self.method.clone(),
+            kind: self.kind.clone(),
+            training_allowed: self.training_allowed,
+            notice: self.notice.clone(),
+            minor: self.minor,
+            guardian: self.guardian.clone(),
+            obtained_at: Some(self.obtained_at),
+            expires_at: self.expires_at,
+        }
+    }
+
     /// Where the consent stands at `now`.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> ConsentStatus {

@@ -20,8 +20,8 @@ pub use repo::{
     ApiKeys, Attempt, Audit, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, CropOf, CropRecord,
     CropRecords, DuePage, DueRemoved, ERASED_AT_ONCE, EnrolSubject, Enrolled, Enrolment, Erased, ErasureLease,
     ErasureRecord, ErasureState, ErasureStep, Erasures, Forgotten, HeldConsent, Idempotency, IdempotencySlot,
-    ItemResult, Jobs, KnownHead, Lease, Lookup, Mention, Mentions, NewItem, Note, Outcome, Pepper, Present, Reach,
-    Removed, RepoError, Rotation, SigningKeys, StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow,
-    Templates, Versioned, Wanted, Whom, Withdrawal, erased_result,
+    ImportOutcome, ItemResult, Jobs, KnownHead, Lease, Lookup, Mention, Mentions, NewItem, Note, Outcome, Pepper,
+    Present, Reach, Removed, RepoError, Rotation, SigningKeys, StoredReply, SubjectHandle, SubjectRow, Subjects,
+    TemplateRow, Templates, Versioned, Wanted, WholeSubject, Whom, Withdrawal, erased_result,
 };
 pub use sealed::{Rewrapped, SealedStore};

@@ -20,6 +20,7 @@ mod signing_keys;
 mod subjects;
 mod templates;
 mod tenants;
+mod transfer;
 
 use bytes::Bytes;
 use domain::{ErrorCode, Timestamp};
@@ -46,6 +47,7 @@ pub use retention::{DuePage, DueRemoved, Enrolled};
 pub use signing_keys::SigningKeys;
 pub use subjects::{Count, Lookup, Removed, Subjects};
 pub use templates::{ChangedKey, HeldConsent, Present, SubjectRow, TemplateRow, Templates, Wanted};
+pub use transfer::{ImportOutcome, WholeSubject};
 
 /// How often a change that lost a race is tried again before the caller hears of it.
 const ATTEMPTS: usize = 16;

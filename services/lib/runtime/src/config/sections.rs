@@ -144,6 +144,8 @@ pub struct LimitsSection {
     pub json_bytes: usize,
     /// Items of one bulk job.
     pub job_items: usize,
+    /// Bytes of an export that is imported.
+    pub import_bytes: usize,
 }
 
 /// `[worker]`.

@@ -36,6 +36,7 @@ fn at_least_one(config: &Config, broken: &mut Vec<Broken>) {
         ("limits.images", l.images as u64),
         ("limits.json_bytes", l.json_bytes as u64),
         ("limits.job_items", l.job_items as u64),
+        ("limits.import_bytes", l.import_bytes as u64),
         ("queue.lane_jobs", q.lane_jobs as u64),
     ] {
         if value == 0 {

@@ -217,3 +217,22 @@ pub(super) async fn unindex(store: &dyn Store, tenant: &TenantId, ids: &[Consent
     }
     Ok(())
 }
+
+/// Like [`index`], unless the id names another consent of the tenant already. Whether it is free or was this one's.
+pub(super) async fn claim(
+    store: &dyn Store,
+    tenant: &TenantId,
+    consent: &Consent,
+    h: SubjectHandle,
+) -> Result<bool, RepoError> {
+    let (space, key) = (Space::tenant(tenant), index_key(&consent.id));
+    let entry = IndexEntry { collection: consent.collection_id.clone(), handle: h.to_string() };
+    let commit = Commit::new().when(Precondition::Absent(key.clone())).put(&key, encode(&key, &entry)?);
+    match store.commit(&space, commit).await {
+        Err(StoreError::Precondition { .. }) => {
+            let there = read::<IndexEntry>(store, &space, &key).await?.map(|e| e.value);
+            Ok(there.is_some_and(|e| e.collection == entry.collection && e.handle == entry.handle))
+        }
+        done => Ok(done.map(|_| true)?),
+    }
+}

@@ -20,8 +20,8 @@ const ENROLLED: &str = "enrolled";
 
 /// When a subject was last seen.
 #[derive(Serialize, Deserialize)]
-struct Seen {
-    at: Timestamp,
+pub(super) struct Seen {
+    pub at: Timestamp,
 }
 
 /// Some subjects that were looked at, and who of them is due.

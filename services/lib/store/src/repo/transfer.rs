@@ -1,0 +1,301 @@
+//! Whole subjects, out of one store and into another: with consents, faces and templates, as an export carries them.
+//! The gateway reads pages of them for an export and writes them one by one for an import.
+
+use std::collections::HashMap;
+
+use domain::{Collection, Consent, ConsentId, ContractId, EnrolledFace, Subject, Template, Timestamp};
+
+use super::{
+    ATTEMPTS, RepoError, SubjectHandle, Subjects, Versioned, as_seen,
+    collections::META,
+    consents::{self, consent_key},
+    damaged, decode, encode,
+    retention::Seen,
+    subjects::{Tombstone, face_key, guard_key, seen_key, subject_key, template_key, tombstone_key},
+    versioned,
+};
+use crate::{Commit, Precondition, Record, Revision, StoreError};
+
+/// Fewest records read at once.
+const LEAST: usize = 64;
+
+/// A subject with everything that belongs to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WholeSubject {
+    /// The subject.
+    pub subject: Subject,
+    /// All its consents.
+    pub consents: Vec<Consent>,
+    /// All its faces, each with its template.
+    pub faces: Vec<(EnrolledFace, Template)>,
+    /// When it was last seen, if it ever was.
+    pub seen_at: Option<Timestamp>,
+}
+
+/// How the import of a subject ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportOutcome {
+    /// It is enrolled.
+    Created {
+        /// Its faces.
+        faces: usize,
+        /// Faces that the collection's quality gate does not admit; they were left out.
+        left_out: usize,
+    },
+    /// A subject of this id is there already; it is as it was.
+    Exists,
+    /// A subject of this id was erased here, after the one in hand was made: it stays erased.
+    Erased(Timestamp),
+    /// The collection is not there.
+    CollectionGone,
+    /// A template is of another contract than the collection's, which is this one.
+    OtherContract(ContractId),
+    /// None of its consents is in force, serves one of the collection's purposes and states what the collection asks for.
+    ConsentRequired,
+    /// It has faces, and none passes the collection's quality gate.
+    LowQuality,
+}
+
+type Records = Vec<(String, Record)>;
+
+impl Subjects {
+    /// Up to `limit` subjects, whole, after the cursor `after` in the order of their handles; with the cursor of the
+    /// next page if there is one. What is being changed at this moment is given as before or after the change; of a
+    /// face being removed, nothing.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn whole(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<WholeSubject>, Option<String>), RepoError> {
+        let (found, next) = self.list(after, limit).await?;
+        let handles: Vec<SubjectHandle> = found.iter().map(|s| self.handle(&s.value.id)).collect();
+        let (Some(first), Some(last)) = (handles.first(), handles.last()) else { return Ok((Vec::new(), next)) };
+        let faces = self.below("f", *first, *last, handles.len()).await?;
+        let templates = self.below("v", *first, *last, handles.len()).await?;
+        // Last, so that a withdrawal which took faces away is not missing from what is told of those that are left.
+        let consents = self.below("n", *first, *last, handles.len()).await?;
+        let seen_keys: Vec<String> = handles.iter().map(|h| seen_key(*h)).collect();
+        let seen = self.store.get_many(&self.space, &seen_keys).await?;
+        let mut whole: Vec<WholeSubject> = found
+            .into_iter()
+            .map(|s| WholeSubject { subject: s.value, consents: Vec::new(), faces: Vec::new(), seen_at: None })
+            .collect();
+        for ((whole, key), seen) in whole.iter_mut().zip(&seen_keys).zip(&seen) {
+            whole.seen_at = seen.as_ref().map(|r| decode::<Seen>(key, &r.value)).transpose()?.map(|s| s.at);
+        }
+        let at: HashMap<String, usize> = handles.iter().enumerate().map(|(i, h)| (h.to_string(), i)).collect();
+        let owner = |key: &str| at.get(key.split('/').nth(1).unwrap_or_default()).copied();
+        let mut values: HashMap<&str, &Record> =
+            templates.iter().filter_map(|(k, r)| Some((k.strip_prefix("v/")?, r))).collect();
+        for (key, record) in &faces {
+            let template = key.strip_prefix("f/").and_then(|k| values.remove(k));
+            let (Some(i), Some(template)) = (owner(key), template) else { continue };
+            let template = Template::from_bytes(&template.value).map_err(|e| damaged(key, &e))?;
+            whole[i].faces.push((decode(key, &record.value)?, template));
+        }
+        for (key, record) in &consents {
+            if let Some(i) = owner(key) {
+                whole[i].consents.push(decode(key, &record.value)?);
+            }
+        }
+        Ok((whole, next))
+    }
+
+    /// The records of one kind of all subjects from `first` to `last`; `subjects` says how many those are.
+    async fn below(
+        &self,
+        kind: &str,
+        first: SubjectHandle,
+        last: SubjectHandle,
+        subjects: usize,
+    ) -> Result<Records, StoreError> {
+        let (prefix, end) = (format!("{kind}/"), format!("{kind}/{last}/"));
+        let (mut records, mut after) = (Records::new(), format!("{kind}/{first}/"));
+        loop {
+            let page = self.store.scan(&self.space, &prefix, Some(&after), LEAST.max(subjects + 1)).await?;
+            let more = page.more;
+            for (key, record) in page.records {
+                if key > end && !key.starts_with(&end) {
+                    return Ok(records);
+                }
+                after.clone_from(&key);
+                records.push((key, record));
+            }
+            if !more {
+                return Ok(records);
+            }
+        }
+    }
+
+    /// Enrols a subject that comes whole, in one commit: under the conditions of an enrolment, as they are at that
+    /// moment. A consent that is on record here stays as it is here; one whose id names another consent of this tenant
+    /// gets an id of its own.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn import(&self, whole: &WholeSubject, now: Timestamp) -> Result<ImportOutcome, RepoError> {
+        let h = self.handle(&whole.subject.id);
+        let mut consents: Vec<Consent> = whole.consents.iter().map(|c| self.own(whole, c)).collect();
+        let mut claimed = false;
+        for _ in 0..ATTEMPTS {
+            let Some(place) = self.look(h, &consents).await? else { return Ok(ImportOutcome::CollectionGone) };
+            let faces = match place.admits(whole, now) {
+                Ok(faces) => faces,
+                Err(refused) => {
+                    if claimed {
+                        self.release(h, &consents).await?;
+                    }
+                    return Ok(refused);
+                }
+            };
+            if !claimed {
+                claimed = true;
+                if self.claim(&mut consents, h).await? {
+                    continue;
+                }
+            }
+            match self.store.commit(&self.space, place.writes(whole, h, &faces)?).await {
+                Ok(_) => {
+                    let left_out = whole.faces.len() - faces.len();
+                    return Ok(ImportOutcome::Created { faces: faces.len(), left_out });
+                }
+                // Somebody was quicker, with this subject or with the collection: look again.
+                Err(StoreError::Precondition { .. }) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(RepoError::Contended)
+    }
+
+    /// The consent as one of this collection's.
+    fn own(&self, whole: &WholeSubject, consent: &Consent) -> Consent {
+        let (collection_id, subject_id) = (self.collection.clone(), whole.subject.id.clone());
+        Consent { collection_id, subject_id, ..consent.clone() }
+    }
+
+    /// What is here now; `None` if the collection is not.
+    async fn look(&self, h: SubjectHandle, consents: &[Consent]) -> Result<Option<Place>, RepoError> {
+        let mut keys = vec![META.to_owned(), subject_key(h), tombstone_key(h)];
+        keys.extend(consents.iter().map(|c| consent_key(h, &c.id)));
+        let mut found = keys.iter().zip(self.store.get_many(&self.space, &keys).await?);
+        let mut next = || found.next().and_then(|(key, record)| Some((key, record?)));
+        let Some((_, meta)) = next() else { return Ok(None) };
+        let collection = versioned(META, &meta)?;
+        let there = next().is_some();
+        let stone = next().map(|(key, stone)| versioned::<Tombstone>(key, &stone)).transpose()?;
+        let mut known = Vec::with_capacity(consents.len());
+        for consent in consents {
+            known.push(match next() {
+                Some((key, record)) => {
+                    let here = versioned::<Consent>(key, &record)?;
+                    (here.value, Some(here.version))
+                }
+                None => (consent.clone(), None),
+            });
+        }
+        Ok(Some(Place { collection, there, stone, consents: known }))
+    }
+
+    /// Makes the consents findable by their ids; whether one had to get another id.
+    async fn claim(&self, consents: &mut [Consent], h: SubjectHandle) -> Result<bool, RepoError> {
+        let mut renamed = false;
+        for consent in consents {
+            while !consents::claim(&*self.store, &self.tenant, consent, h).await? {
+                consent.id = ConsentId::generate();
+                renamed = true;
+            }
+        }
+        Ok(renamed)
+    }
+
+    /// Takes back what [`Self::claim`] made findable, where no record came of it.
+    async fn release(&self, h: SubjectHandle, consents: &[Consent]) -> Result<(), RepoError> {
+        let mut unused = Vec::new();
+        for consent in consents {
+            if self.store.get(&self.space, &consent_key(h, &consent.id)).await?.is_none() {
+                unused.push(consent.id.clone());
+            }
+        }
+        consents::unindex(&*self.store, &self.tenant, &unused).await
+    }
+}
+
+/// What a subject finds where it is to be enrolled.
+struct Place {
+    collection: Versioned<Collection>,
+    /// A subject of its id is enrolled.
+    there: bool,
+    stone: Option<Versioned<Tombstone>>,
+    /// Its consents, those on record here as they are here, with their version.
+    consents: Vec<(Consent, Option<Revision>)>,
+}
+
+impl Place {
+    /// The faces that may be enrolled, or why the subject may not.
+    fn admits<'a>(
+        &self,
+        whole: &'a WholeSubject,
+        now: Timestamp,
+    ) -> Result<Vec<&'a (EnrolledFace, Template)>, ImportOutcome> {
+        let collection = &self.collection.value;
+        if whole.faces.iter().any(|(_, t)| t.contract() != collection.contract) {
+            return Err(ImportOutcome::OtherContract(collection.contract));
+        }
+        if self.there {
+            return Err(ImportOutcome::Exists);
+        }
+        match &self.stone {
+            Some(stone) if whole.subject.created_at <= stone.value.erased_at => {
+                return Err(ImportOutcome::Erased(stone.value.erased_at));
+            }
+            _ => {}
+        }
+        // One on record here was held against the policy when it was recorded.
+        let as_asked = |c: &Consent| c.stated().check("", &collection.consent, c.recorded_at.min(now)).is_ok();
+        let serves = |(c, version): &(Consent, Option<Revision>)| {
+            c.serves(&collection.purposes, now) && (version.is_some() || as_asked(c))
+        };
+        if !self.consents.iter().any(serves) {
+            return Err(ImportOutcome::ConsentRequired);
+        }
+        let passes = |(face, _): &&(EnrolledFace, Template)| collection.quality_gate.admits(face.face.quality.level);
+        let faces: Vec<_> = whole.faces.iter().filter(passes).collect();
+        if faces.is_empty() && !whole.faces.is_empty() { Err(ImportOutcome::LowQuality) } else { Ok(faces) }
+    }
+
+    /// Everything of the subject, provided that all is still as it was seen.
+    fn writes(
+        &self,
+        whole: &WholeSubject,
+        h: SubjectHandle,
+        faces: &[&(EnrolledFace, Template)],
+    ) -> Result<Commit, RepoError> {
+        let (subject, stone) = (subject_key(h), tombstone_key(h));
+        let mut commit = Commit::new()
+            .when(Precondition::Unchanged(META.into(), self.collection.version))
+            .when(Precondition::Absent(subject.clone()))
+            .when(as_seen(&stone, self.stone.as_ref().map(|s| s.version)))
+            .put(&subject, encode(&subject, &whole.subject)?)
+            .delete(stone)
+            .put(guard_key(h), "");
+        for (face, template) in faces {
+            let key = face_key(h, &face.id);
+            commit = commit.put(&key, encode(&key, face)?).put(template_key(h, &face.id), template.to_bytes());
+        }
+        if let Some(at) = whole.seen_at {
+            let key = seen_key(h);
+            commit = commit.put(&key, encode(&key, &Seen { at })?);
+        }
+        for (consent, version) in &self.consents {
+            let key = consent_key(h, &consent.id);
+            commit = commit.when(as_seen(&key, *version));
+            if version.is_none() {
+                commit = commit.put(&key, encode(&key, consent)?);
+            }
+        }
+        Ok(commit)
+    }
+}
