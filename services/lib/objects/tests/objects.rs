@@ -49,6 +49,9 @@ async fn rules(objects: &Objects) {
     assert_eq!(listed[0].size, 60_000);
     let age = Timestamp::now().since(listed[0].written_at);
     assert!(age < Duration::from_secs(60), "written {age:?} ago");
+    let mut listing = objects.list("a");
+    while listing.try_next().await.expect("a list").is_some() {}
+    assert_eq!(listing.try_next().await.expect("still its end"), None, "asked again after the end");
     // Over another.
     objects.put("a/b/c", Bytes::from_static(b"new")).await.expect("it is put");
     assert_eq!(objects.get("a/b/c").await.expect("an answer").as_deref(), Some(&b"new"[..]));
