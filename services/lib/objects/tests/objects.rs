@@ -21,7 +21,7 @@ fn options(server: &S3Server) -> S3Options {
         secret_key: S3Server::SECRET_KEY.into(),
         allow_http: server.ca_file().is_none(),
         ca_file: server.ca_file().map(Into::into),
-        timeout: Duration::from_secs(2),
+        timeout: Duration::from_secs(20),
         ..S3Options::default()
     }
 }
