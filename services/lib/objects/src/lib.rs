@@ -156,10 +156,12 @@ impl Objects {
             Ok(path) => path,
             Err(e) => return stream::once(async { Err(e) }).boxed(),
         };
-        match &self.engine {
+        let listed = match &self.engine {
             Engine::Disk(disk) => self.walk(disk, prefix),
             Engine::S3(inner) => self.listing(inner.list(Some(&path))),
-        }
+        };
+        // Whoever takes a few at a time asks once more after the end.
+        listed.fuse().boxed()
     }
 
     fn walk(&self, disk: &Disk, prefix: &str) -> BoxStream<'static, Result<Listed, ObjectsError>> {

@@ -90,7 +90,7 @@ impl S3Server {
             set("ALLOW_HTTP", (self.tls.is_none()).to_string()),
             set("ACCESS_KEY", Self::ACCESS_KEY.into()),
             set("SECRET_KEY", Self::SECRET_KEY.into()),
-            set("TIMEOUT_MS", "2000".into()),
+            set("TIMEOUT_MS", "20000".into()),
         ]
     }
 

@@ -141,7 +141,7 @@ impl Subjects {
         let mut consents: Vec<Consent> = whole.consents.iter().map(|c| self.own(whole, c)).collect();
         let mut claimed = false;
         for _ in 0..ATTEMPTS {
-            let Some(place) = self.look(h, &consents).await? else { return Ok(ImportOutcome::CollectionGone) };
+            let Some(place) = self.place_for(h, &consents).await? else { return Ok(ImportOutcome::CollectionGone) };
             let faces = match place.admits(whole, now) {
                 Ok(faces) => faces,
                 Err(refused) => {
@@ -177,7 +177,7 @@ impl Subjects {
     }
 
     /// What is here now; `None` if the collection is not.
-    async fn look(&self, h: SubjectHandle, consents: &[Consent]) -> Result<Option<Place>, RepoError> {
+    async fn place_for(&self, h: SubjectHandle, consents: &[Consent]) -> Result<Option<Place>, RepoError> {
         let mut keys = vec![META.to_owned(), subject_key(h), tombstone_key(h)];
         keys.extend(consents.iter().map(|c| consent_key(h, &c.id)));
         let mut found = keys.iter().zip(self.store.get_many(&self.space, &keys).await?);
