@@ -62,7 +62,7 @@ fn judge(mut all: Vec<Agreement>) {
     let (points, overlap) = (all.iter().map(|a| a.points), all.iter().map(|a| a.overlap));
     let (points, overlap) = (points.fold(0.0, f32::max), overlap.fold(1.0, f32::min));
     let (least, hundredth) = (all[0].cosine, all[all.len() / 100].cosine);
-    eprintln!(
+    println!(
         "one face in {} photos: cosine mean {mean:.5}, one in a hundred below {hundredth:.4}, least {least:.4}; points \
          off by {:.2} % at most, overlap {overlap:.3} at least; {:.1} % of the whole canvas",
         all.len(),

@@ -1,7 +1,11 @@
 //! The figures that the service must reach, against reference embeddings and the evaluation data where it is there:
 //! right, not only running.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking; figures show with --nocapture"
+)]
 
 mod batches;
 mod close;

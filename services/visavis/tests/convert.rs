@@ -1,4 +1,5 @@
 //! `visavis convert compreface` as a user meets it: bodies of jobs, and what is wrong with rows. Needs no models.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::Path;
 use std::process::{Command, Output};

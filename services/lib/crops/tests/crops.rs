@@ -1,7 +1,7 @@
 //! Crops with a real store and real files: sealed where they lie, gone with whom they are of, and never left for good by
 //! what was broken off.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod kit;
 

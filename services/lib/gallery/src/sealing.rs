@@ -28,7 +28,7 @@ pub enum Writer {
     /// As it is.
     Plain(BufWriter<File>),
     /// Sealed.
-    Sealed(SealedWriter<BufWriter<File>>),
+    Sealed(Box<SealedWriter<BufWriter<File>>>),
 }
 
 impl Writer {
@@ -37,7 +37,7 @@ impl Writer {
         let mut to = BufWriter::with_capacity(BUFFER, file);
         let Some(keyring) = keyring else { return Ok(Self::Plain(to)) };
         to.write_all(&SEALED)?;
-        Ok(Self::Sealed(keyring.seal_file(to, &place(path))?))
+        Ok(Self::Sealed(Box::new(keyring.seal_file(to, &place(path))?)))
     }
 
     /// Writes what is left; gives the file, not synced.

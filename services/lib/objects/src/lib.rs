@@ -127,10 +127,11 @@ impl Objects {
     /// [`ObjectsError`]; some may be gone then.
     pub async fn delete(&self, names: &[String]) -> Result<(), ObjectsError> {
         // Owned, so that the whole can be sent to another thread.
-        let deletions = names.to_vec().into_iter().map(|name| {
-            let objects = self.clone();
+        let delete = |name: &String| {
+            let (objects, name) = (self.clone(), name.clone());
             async move { objects.delete_one(&name).await }
-        });
+        };
+        let deletions: Vec<_> = names.iter().map(delete).collect();
         stream::iter(deletions).buffer_unordered(AT_ONCE).try_collect().await
     }
 

@@ -1,6 +1,6 @@
 //! Objects on disk and on a real S3-compatible server: the same rules hold on both, and what fails is told without names.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 

@@ -1,5 +1,5 @@
 //! The sealed engine: what the server holds shows nothing of a job, and what does not open is kept, not done.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation fails the test")]
+#![expect(clippy::unwrap_used, reason = "a failed expectation fails the test")]
 
 use std::{path::Path, sync::Arc, time::Duration};
 

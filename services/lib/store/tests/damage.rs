@@ -1,5 +1,6 @@
 //! Files of the embedded engine that something else has changed: bits flipped, ends cut off. A record is then read as it
 //! was written, or an error says that it cannot be: never another value, never as if it had not been there.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::{
     fs,

@@ -353,7 +353,6 @@ async fn a_rotation_that_was_broken_off_goes_on_where_it_was() {
 /// `cargo test --release -p visavis-store --test sealed -- --ignored --nocapture scans`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
-#[expect(clippy::print_stderr, reason = "figures")]
 async fn scans_of_a_large_collection() {
     const SUBJECTS: u32 = 100_000;
     async fn filled(store: &dyn Store) -> Space {

@@ -144,12 +144,11 @@ fn refused(outcome: &Outcome, collection: &Collection, subject: &SubjectId) -> P
     }
 }
 
+/// Faces with their templates, and the crops of those that are to be retained.
+type Named = (Vec<(EnrolledFace, Template)>, Vec<(FaceId, Rgb8)>);
+
 /// Gives each face its id, with its template and with its crop where there is one to retain.
-fn named(
-    found: impl Iterator<Item = (AlignedFace, Template)>,
-    subject: &SubjectId,
-    now: Timestamp,
-) -> (Vec<(EnrolledFace, Template)>, Vec<(FaceId, Rgb8)>) {
+fn named(found: impl Iterator<Item = (AlignedFace, Template)>, subject: &SubjectId, now: Timestamp) -> Named {
     let (mut faces, mut wide) = (Vec::new(), Vec::new());
     for (found, template) in found {
         let face = enrolled(found.face, subject, &template, now);
