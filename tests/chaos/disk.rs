@@ -61,7 +61,7 @@ async fn found(client: &Client, photo: &bytes::Bytes) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_stops_writes_alone_and_nothing_acknowledged_is_lost() {
+async fn a_full_disk_stops_what_is_put_down_and_nothing_acknowledged_is_lost() {
     let _alone = ALONE.lock().await;
     let Some(disk) = SmallDisk::mount_or_skip(96) else { return };
     let mut service = block_in_place(|| Service::start(options(&disk, &[])));
@@ -81,7 +81,9 @@ async fn a_full_disk_stops_writes_alone_and_nothing_acknowledged_is_lost() {
         assert!(!enrol(&client, &photo, n).await, "there is no room");
     }
     assert_eq!(client.subjects("c").await, kept, "reading needs no room");
-    assert_eq!(found(&client, &photo).await, "s0");
+    // Whom somebody is recognised as is told only once it is put down.
+    let untold = client.identify("c", &photo).await.expect(503).problem("store_unavailable");
+    assert!(untold.contains("audit trail"), "{untold}");
     disk.empty();
     ready(&service, 200).await;
     assert!(enrol(&client, &photo, 6).await, "there is room again");
@@ -116,7 +118,11 @@ async fn a_start_on_a_disk_that_will_not_do_ends_with_the_reason() {
     refused(&start(&[], &data, &cache_dir()), 1, &["data directory", "Read-only file system"]);
     disk.read_only(false);
     disk.fill_but(0);
-    refused(&start(&[], &data, &cache_dir()), 69, &["store", "No space left on device"]);
+    refused(&start(&[], &data, &cache_dir()), 1, &["sealing key", "No space left on device"]);
+    disk.empty();
+    // Room for the key, not for the records.
+    disk.fill_but(48);
+    refused(&start(&[], &data, &cache_dir()), 69, &["disk of the store takes no more"]);
     disk.empty();
     fs::remove_dir_all(&data).expect("what the attempt left");
 }

@@ -9,7 +9,7 @@ use testkit::{Answer, Client};
 use crate::{
     credentials::{ByScope, wrong_everywhere},
     operations::{Elsewhere, OPERATIONS, Operation, PUBLIC},
-    world::{ISSUERS, PERSON, World, app, key},
+    world::{EXPORT_KEY, ISSUERS, PERSON, World, app, key},
 };
 
 /// The scope of every operation in the document; none for public ones.
@@ -27,12 +27,17 @@ fn documented(document: &Value) -> BTreeMap<String, Option<String>> {
 
 /// Sends an operation's request with this header.
 async fn send(client: &Client, world: &World, operation: &Operation, header: &str) -> Answer {
-    let mut request = client.request(operation.method, &operation.filled(world));
+    let request = client.request(operation.method, &operation.filled(world));
+    // Of exports and imports; nobody else looks at it.
+    let mut request = request.header("visavis-export-key", EXPORT_KEY);
     if !header.is_empty() {
         request = request.header("authorization", header);
     }
     if let Some(body) = operation.body {
         request = request.json(&body(world));
+    }
+    if operation.imports {
+        request = request.header("content-type", "application/vnd.visavis.export").body(world.export.clone());
     }
     client.send(request).await
 }

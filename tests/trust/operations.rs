@@ -33,6 +33,8 @@ pub struct Operation {
     pub body: Option<Body>,
     /// What another tenant's admin gets.
     pub elsewhere: Elsewhere,
+    /// Whether the body is an export of acme's collection instead.
+    pub imports: bool,
     /// Scopes that this request needs beside the operation's own.
     pub beside: &'static [&'static str],
 }
@@ -42,12 +44,16 @@ pub const PUBLIC: &[&str] =
     &["GET /.well-known/jwks.json", "GET /docs", "GET /livez", "GET /openapi.json", "GET /readyz"];
 
 const fn op(method: &'static str, path: &'static str, elsewhere: Elsewhere) -> Operation {
-    Operation { method, path, body: None, elsewhere, beside: &[] }
+    Operation { method, path, body: None, elsewhere, imports: false, beside: &[] }
 }
 
 impl Operation {
     const fn with(self, body: Body) -> Self {
         Self { body: Some(body), ..self }
+    }
+
+    const fn importing(self) -> Self {
+        Self { imports: true, ..self }
     }
 
     const fn beside(self, scopes: &'static [&'static str]) -> Self {
@@ -94,6 +100,8 @@ pub const OPERATIONS: &[Operation] = &[
     op("PATCH", "/v1/collections/{collection}", NotThere).with(|_| json!({"name": "renamed"})),
     op("GET", "/v1/collections/{collection}/stats", NotThere),
     op("POST", "/v1/collections/{collection}/retention/sweep", NotThere).with(|_| json!({"dry_run": true})),
+    op("POST", "/v1/collections/{collection}/export", NotThere).beside(&["subjects:read", "consents"]),
+    op("POST", "/v1/collections/{collection}/import", NotThere).importing().beside(&["subjects:write", "consents"]),
     op("GET", "/v1/collections/{collection}/subjects", NotThere),
     op("POST", "/v1/collections/{collection}/subjects", NotThere).with(new_subject),
     op("GET", "/v1/collections/{collection}/subjects/{subject}", NotThere),

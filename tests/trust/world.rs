@@ -8,10 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{AppOptions, Client, Person, Signer, TestApp, claims, encoded, enrolment, key_set, unix_seconds};
 
+/// A key for exports: 32 bytes.
+pub const EXPORT_KEY: &str = "9f2c4b7a1d8e6035c4a9f1720b5d3e86a7c1942f60d8b35e1f7a2c9d04e6b8f3";
 /// The identity provider of each tenant, as tokens name them.
 pub const ISSUERS: [(&str, &str); 2] = [("acme", "https://login.acme.test"), ("globex", "https://login.globex.test")];
 /// What tokens call the service.
@@ -70,6 +73,8 @@ pub struct World {
     pub ids: BTreeMap<&'static str, String>,
     /// A photo of the enrolled subject, encoded.
     pub photo: Value,
+    /// An export of its collection, sealed with [`EXPORT_KEY`].
+    pub export: Bytes,
     /// The identity providers' key.
     pub signer: &'static Signer,
     /// A key of acme with every scope, and when it expires in seconds since 1970.
@@ -85,7 +90,9 @@ impl World {
         let expiring = expiring(&acme).await;
         let ids = furnish(&acme).await;
         let photo = encoded(&Person::Astronaut.photo());
-        Self { acme, globex, ids, photo, signer: &shared().signer, expiring }
+        let export = acme.request("POST", &format!("/v1/collections/{}/export", ids["collection"]));
+        let export = acme.send(export.header("visavis-export-key", EXPORT_KEY)).await.expect(200).bytes;
+        Self { export, acme, globex, ids, photo, signer: &shared().signer, expiring }
     }
 
     /// The id that acme has for a parameter of a path.

@@ -137,8 +137,12 @@ async fn printed(program: &str, arguments: &[String]) -> Result<String, Failure>
 /// # Errors
 /// The file system's; one that is there.
 pub fn write_new(file: &Path, text: &str) -> io::Result<()> {
-    let mut new = File::options().write(true).create_new(true).mode(0o600).open(file)?;
-    writeln!(new, "{text}").and_then(|()| new.sync_all())?;
+    // Whole or not at all: half a key under this name, left by a full disk, would be taken for the key at the next start.
+    let part = file.with_extension("part");
+    let mut new = File::options().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    let written = writeln!(new, "{text}").and_then(|()| new.sync_all()).and_then(|()| fs::hard_link(&part, file));
+    fs::remove_file(&part)?;
+    written?;
     let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }

@@ -69,8 +69,11 @@ impl Entry {
             request_id: Some(self.request_id.to_string()),
             ..draft
         };
-        app.audit.record(&self.who.tenant, event).await?;
-        Ok(response)
+        match app.audit.record(&self.who.tenant, event).await {
+            // The store refused the request as it refuses its event: nothing was done, and the first reason says why.
+            Err(_) if problem == Some(ErrorCode::StoreUnavailable) => Ok(response),
+            written => written.map(|()| response),
+        }
     }
 }
 

@@ -49,7 +49,7 @@ async fn what_is_not_clear_is_refused() {
     let refused = answer(app.call_as(&reader, Method::POST, "/v1/erasures").json(&body)).await;
     refused.problem(403, "forbidden", "erase");
     let refused = answer(app.call_as(&reader, Method::POST, "/v1/signing-keys").json(&json!({}))).await;
-    refused.problem(403, "forbidden", "keys");
+    refused.problem(403, "forbidden", "tenants");
 }
 
 #[tokio::test(flavor = "multi_thread")]
