@@ -1,9 +1,17 @@
 //! The audit trail as the gateway writes it: what is put down of a request, and one task that appends what waits in one
-//! commit per tenant. An answer is sent after its event is on record. See the decision record on the audit chain.
+//! commit per tenant. The answer to a change is sent after its event is on record, a recognition's right before: a search
+//! does not wait for a disk. See the decision record on the audit chain.
 
 mod entry;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use domain::{ErrorCode, TenantId, Timestamp};
 use evidence::{AuditDraft, SignedHead};
@@ -33,13 +41,16 @@ const TRIM_EVERY: Duration = Duration::from_secs(3600);
 /// An event on its way.
 struct Waiting {
     tenant: TenantId,
-    draft: AuditDraft,
+    /// None of somebody who only wants to know that all before is on record.
+    draft: Option<AuditDraft>,
     done: oneshot::Sender<Result<(), String>>,
 }
 
 /// Where events are handed in.
 pub(crate) struct AuditLog {
     sender: mpsc::Sender<Waiting>,
+    /// Whether the last events could not be written.
+    broken: Arc<AtomicBool>,
 }
 
 /// Takes events and writes them.
@@ -47,13 +58,15 @@ pub(crate) struct AuditWriter {
     store: Arc<dyn Store>,
     inbox: mpsc::Receiver<Waiting>,
     heads: HashMap<TenantId, KnownHead>,
+    broken: Arc<AtomicBool>,
 }
 
 impl AuditLog {
     /// Both ends.
     pub fn new(store: Arc<dyn Store>) -> (Self, AuditWriter) {
         let (sender, inbox) = mpsc::channel(WAITING);
-        (Self { sender }, AuditWriter { store, inbox, heads: HashMap::new() })
+        let broken = Arc::new(AtomicBool::new(false));
+        (Self { sender, broken: Arc::clone(&broken) }, AuditWriter { store, inbox, heads: HashMap::new(), broken })
     }
 
     /// Returns when the event is on record.
@@ -61,15 +74,36 @@ impl AuditLog {
     /// # Errors
     /// `store_unavailable`: it is not.
     pub async fn record(&self, tenant: &TenantId, draft: AuditDraft) -> Result<()> {
+        self.hand_in(tenant, Some(draft)).await
+    }
+
+    /// Hands an event in and does not wait for the disk, unless the trail could not be written just now: then as
+    /// [`Self::record`]. What is lost with this process is what it had not written yet.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub async fn record_behind(&self, tenant: &TenantId, draft: AuditDraft) -> Result<()> {
+        if self.broken.load(Ordering::Acquire) {
+            return self.record(tenant, draft).await;
+        }
+        let waiting = Waiting { tenant: tenant.clone(), draft: Some(draft), done: oneshot::channel().0 };
+        self.sender.send(waiting).await.map_err(|_| unwritten())
+    }
+
+    /// Returns when everything that was handed in here before is on record.
+    ///
+    /// # Errors
+    /// `store_unavailable`.
+    pub async fn settled(&self, tenant: &TenantId) -> Result<()> {
+        self.hand_in(tenant, None).await
+    }
+
+    async fn hand_in(&self, tenant: &TenantId, draft: Option<AuditDraft>) -> Result<()> {
         let (done, written) = oneshot::channel();
         let waiting = Waiting { tenant: tenant.clone(), draft, done };
         let sent = self.sender.send(waiting).await.is_ok();
         match written.await {
             Ok(Ok(())) if sent => Ok(()),
-            Ok(Err(error)) => {
-                tracing::error!(error, "an event of the audit trail was not written");
-                Err(unwritten())
-            }
             _ => Err(unwritten()),
         }
     }
@@ -97,22 +131,25 @@ impl AuditWriter {
                 let known = self.heads.remove(&tenant).flatten();
                 write(self.store.clone(), tenant, events, known)
             });
-            let known = join_all(writes).await;
-            self.heads.extend(known);
+            for (tenant, known, written) in join_all(writes).await {
+                self.broken.store(!written, Ordering::Release);
+                self.heads.insert(tenant, known);
+            }
         }
     }
 }
 
-/// Appends the events of one tenant and tells whoever waits; gives the head as it is known then.
+/// Appends the events of one tenant and tells whoever waits; gives the head as it is known then, and whether it could.
 async fn write(
     store: Arc<dyn Store>,
     tenant: TenantId,
     events: Vec<Waiting>,
     mut known: KnownHead,
-) -> (TenantId, KnownHead) {
+) -> (TenantId, KnownHead, bool) {
     let audit = Audit::new(store, &tenant);
     let (drafts, done): (Vec<_>, Vec<_>) = events.into_iter().map(|w| (w.draft, w.done)).unzip();
-    let mut outcome = audit.append(&drafts, &mut known).await;
+    let drafts: Vec<AuditDraft> = drafts.into_iter().flatten().collect();
+    let mut outcome = if drafts.is_empty() { Ok(()) } else { audit.append(&drafts, &mut known).await };
     for _ in 1..ATTEMPTS {
         if outcome.is_ok() {
             break;
@@ -123,12 +160,14 @@ async fn write(
         outcome = audit.append(&drafts, &mut known).await;
     }
     let outcome = outcome.map_err(|e| e.to_string());
-    if outcome.is_err() {
+    if let Err(error) = &outcome {
+        tracing::error!(error, events = drafts.len(), "events of the audit trail were not written");
         known = None;
     }
+    let written = outcome.is_ok();
     // A request that was given up waits no more.
     done.into_iter().for_each(|waiting| drop(waiting.send(outcome.clone())));
-    (tenant, known)
+    (tenant, known, written)
 }
 
 /// Removes events that are older than the configuration keeps them, now and then; runs until it is dropped.

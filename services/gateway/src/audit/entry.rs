@@ -26,6 +26,8 @@ pub(crate) struct Entry {
     request_id: RequestId,
     notes: Notes,
     writes: bool,
+    /// It changes nothing: who was recognised is put down, and told without waiting for the disk.
+    recognises: bool,
 }
 
 impl Entry {
@@ -44,7 +46,8 @@ impl Entry {
                 }
             }
         }
-        Some(Self { who, action, request_id: request_id.clone(), notes, writes: writes(rule, request) })
+        let recognises = matches!(rule.scope, Some(Scope::Identify | Scope::Verify));
+        Some(Self { who, action, request_id: request_id.clone(), notes, writes: writes(rule, request), recognises })
     }
 
     /// Puts it down; gives the answer back, or the problem that it could not be put down.
@@ -69,7 +72,12 @@ impl Entry {
             request_id: Some(self.request_id.to_string()),
             ..draft
         };
-        match app.audit.record(&self.who.tenant, event).await {
+        let recorded = if self.recognises {
+            app.audit.record_behind(&self.who.tenant, event).await
+        } else {
+            app.audit.record(&self.who.tenant, event).await
+        };
+        match recorded {
             // The store refused the request as it refuses its event: nothing was done, and the first reason says why.
             Err(_) if problem == Some(ErrorCode::StoreUnavailable) => Ok(response),
             written => written.map(|()| response),

@@ -103,6 +103,8 @@ async fn list(State(app): State<App>, call: Call, Search(query): Search<AuditQue
         (Some(_), None) => return Err(Problem::invalid("subject_id", "give collection_id with it").into()),
         (None, _) => None,
     };
+    // What this gateway has answered is in what it shows.
+    app.audit.settled(tenant).await?;
     let (trail, mut found, mut looked_at) = (app.trail(tenant), Vec::new(), 0);
     loop {
         let (events, more) = trail.events(after, READ).await?;
@@ -131,6 +133,7 @@ async fn list(State(app): State<App>, call: Call, Search(query): Search<AuditQue
     responses((status = 200, body = HeadAnswer)))]
 async fn head(State(app): State<App>, call: Call) -> Result<Json<HeadAnswer>> {
     let tenant = &call.principal.tenant;
+    app.audit.settled(tenant).await?;
     let head = app.trail(tenant).head().await?;
     let (signed, jws) = sign(&app, tenant, &head).await?;
     let SignedHead { tenant, seq, hash, time } = signed;
@@ -152,6 +155,7 @@ async fn sign(app: &AppState, tenant: &TenantId, head: &ChainHead) -> Result<(Si
     responses((status = 200, content_type = "application/x-ndjson", body = AuditEvent, description = "One per line; the last line is the head")))]
 async fn export(State(app): State<App>, call: Call) -> Result<Response> {
     let tenant = &call.principal.tenant;
+    app.audit.settled(tenant).await?;
     let trail = app.trail(tenant);
     let head = trail.head().await?;
     let (_, jws) = sign(&app, tenant, &head).await?;
