@@ -90,6 +90,14 @@ impl AuditLog {
         self.sender.send(waiting).await.map_err(|_| unwritten())
     }
 
+    /// Hands in the event of a refusal, if there is room, and waits for nothing.
+    pub fn record_later(&self, tenant: &TenantId, draft: AuditDraft) {
+        let waiting = Waiting { tenant: tenant.clone(), draft: Some(draft), done: oneshot::channel().0 };
+        if self.sender.try_send(waiting).is_err() {
+            tracing::warn!("so many events wait for the audit trail that a refusal was not put down");
+        }
+    }
+
     /// Returns when everything that was handed in here before is on record.
     ///
     /// # Errors

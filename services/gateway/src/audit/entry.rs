@@ -72,16 +72,20 @@ impl Entry {
             request_id: Some(self.request_id.to_string()),
             ..draft
         };
+        // What an outage refused did nothing: its event follows, its caller does not wait for the same outage again.
+        if matches!(
+            problem,
+            Some(ErrorCode::StoreUnavailable | ErrorCode::QueueUnavailable | ErrorCode::DeadlineExceeded)
+        ) {
+            app.audit.record_later(&self.who.tenant, event);
+            return Ok(response);
+        }
         let recorded = if self.recognises {
             app.audit.record_behind(&self.who.tenant, event).await
         } else {
             app.audit.record(&self.who.tenant, event).await
         };
-        match recorded {
-            // The store refused the request as it refuses its event: nothing was done, and the first reason says why.
-            Err(_) if problem == Some(ErrorCode::StoreUnavailable) => Ok(response),
-            written => written.map(|()| response),
-        }
+        recorded.map(|()| response)
     }
 }
 
