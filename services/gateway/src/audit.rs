@@ -46,6 +46,13 @@ struct Waiting {
     done: oneshot::Sender<Result<(), String>>,
 }
 
+impl Waiting {
+    /// An event whose writing nobody waits for.
+    fn unattended(tenant: &TenantId, draft: AuditDraft) -> Self {
+        Self { tenant: tenant.clone(), draft: Some(draft), done: oneshot::channel().0 }
+    }
+}
+
 /// Where events are handed in.
 pub(crate) struct AuditLog {
     sender: mpsc::Sender<Waiting>,
@@ -86,14 +93,12 @@ impl AuditLog {
         if self.broken.load(Ordering::Acquire) {
             return self.record(tenant, draft).await;
         }
-        let waiting = Waiting { tenant: tenant.clone(), draft: Some(draft), done: oneshot::channel().0 };
-        self.sender.send(waiting).await.map_err(|_| unwritten())
+        self.sender.send(Waiting::unattended(tenant, draft)).await.map_err(|_| unwritten())
     }
 
     /// Hands in the event of a refusal, if there is room, and waits for nothing.
     pub fn record_later(&self, tenant: &TenantId, draft: AuditDraft) {
-        let waiting = Waiting { tenant: tenant.clone(), draft: Some(draft), done: oneshot::channel().0 };
-        if self.sender.try_send(waiting).is_err() {
+        if self.sender.try_send(Waiting::unattended(tenant, draft)).is_err() {
             tracing::warn!("so many events wait for the audit trail that a refusal was not put down");
         }
     }
@@ -137,23 +142,29 @@ impl AuditWriter {
             }
             let writes = tenants.into_iter().map(|(tenant, events)| {
                 let known = self.heads.remove(&tenant).flatten();
-                write(self.store.clone(), tenant, events, known)
+                write((self.store.clone(), &self.broken), tenant, events, known)
             });
+            let (mut tried, mut failed) = (false, false);
             for (tenant, known, written) in join_all(writes).await {
-                self.broken.store(!written, Ordering::Release);
+                tried |= written.is_some();
+                failed |= written == Some(false);
                 self.heads.insert(tenant, known);
+            }
+            // Who only asked whether all is on record tells nothing of whether more can be written.
+            if tried {
+                self.broken.store(failed, Ordering::Release);
             }
         }
     }
 }
 
-/// Appends the events of one tenant and tells whoever waits; gives the head as it is known then, and whether it could.
+/// Appends the events of one tenant and tells whoever waits; gives the head as it is known then, and whether it could, if there was any.
 async fn write(
-    store: Arc<dyn Store>,
+    (store, broken): (Arc<dyn Store>, &AtomicBool),
     tenant: TenantId,
     events: Vec<Waiting>,
     mut known: KnownHead,
-) -> (TenantId, KnownHead, bool) {
+) -> (TenantId, KnownHead, Option<bool>) {
     let audit = Audit::new(store, &tenant);
     let (drafts, done): (Vec<_>, Vec<_>) = events.into_iter().map(|w| (w.draft, w.done)).unzip();
     let drafts: Vec<AuditDraft> = drafts.into_iter().flatten().collect();
@@ -162,6 +173,8 @@ async fn write(
         if outcome.is_ok() {
             break;
         }
+        // Said at the first failure, not after the last: recognitions wait from now on.
+        broken.store(true, Ordering::Release);
         // What the store knows now is not known here.
         known = None;
         tokio::time::sleep(PAUSE).await;
@@ -172,7 +185,7 @@ async fn write(
         tracing::error!(error, events = drafts.len(), "events of the audit trail were not written");
         known = None;
     }
-    let written = outcome.is_ok();
+    let written = (!drafts.is_empty()).then_some(outcome.is_ok());
     // A request that was given up waits no more.
     done.into_iter().for_each(|waiting| drop(waiting.send(outcome.clone())));
     (tenant, known, written)

@@ -44,10 +44,9 @@ pub(crate) async fn erase_all(
 ) -> Result<u64> {
     let Some(crops) = &app.crops else { return Ok(0) };
     let at = In { tenant: &call.principal.tenant, collection };
-    let Some(handles) = handles else { return in_time(app, call, crops.erase(at, Whose::Everybody)).await };
     let mut erased = 0;
-    for handle in handles {
-        erased += in_time(app, call, crops.erase(at, Whose::Subject(*handle))).await?;
+    for whose in each(handles) {
+        erased += in_time(app, call, crops.erase(at, whose)).await?;
     }
     Ok(erased)
 }
@@ -61,12 +60,16 @@ pub(crate) async fn left(
 ) -> Result<u64> {
     let Some(crops) = &app.crops else { return Ok(0) };
     let at = In { tenant: &call.principal.tenant, collection };
-    let Some(handles) = handles else { return in_time(app, call, crops.left(at, Whose::Everybody)).await };
     let mut left = 0;
-    for handle in handles {
-        left += in_time(app, call, crops.left(at, Whose::Subject(*handle))).await?;
+    for whose in each(handles) {
+        left += in_time(app, call, crops.left(at, whose)).await?;
     }
     Ok(left)
+}
+
+/// Whose crops, one after the other: of these, or of everybody at once.
+fn each(handles: Option<&[SubjectHandle]>) -> Vec<Whose<'static>> {
+    handles.map_or_else(|| vec![Whose::Everybody], |some| some.iter().map(|h| Whose::Subject(*h)).collect())
 }
 
 /// Erases the crops of a collection that does not keep them any more.
