@@ -69,7 +69,7 @@ impl Default for WorkerConfig {
             session_threads: 0,
             cpu_threads: 0,
             detector_canvas: 640,
-            detector_canvas_least: 640,
+            detector_canvas_least: 320,
             detector_scouts: true,
             detect_tiles: 32,
             detect_batch: 1,
