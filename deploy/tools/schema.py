@@ -155,8 +155,8 @@ def made():
         **worker["properties"],
         "classes": {
             "type": "object",
-            "propertyNames": {"pattern": "^[a-z]([-a-z0-9]{0,14}[a-z0-9])?$"},
-            "additionalProperties": {"$ref": "#/$defs/workerClass"},
+            "additionalProperties": False,
+            "patternProperties": {"^[a-z]([-a-z0-9]{0,14}[a-z0-9])?$": {"$ref": "#/$defs/workerClass"}},
         },
     }
     assert set(classes) == {"cpu", "gpu"}, "the classes that README.md tells of"

@@ -12,7 +12,10 @@ provider and runtimeLibrary. What the chart sets stands above what the user says
 {{- if include "visavis.redis.caSecret" $root -}}
 {{- $_ := set $redis "tls_ca_file" (printf "/run/secrets/visavis/redis/%s" $v.externalRedis.caKey) -}}
 {{- end -}}
-{{- $models := dict "cache_dir" "/models" "offline" true -}}
+{{- $models := dict -}}
+{{- if ne .role "gateway" -}}
+{{- $models = dict "cache_dir" "/models" "offline" true -}}
+{{- end -}}
 {{- with .runtimeLibrary -}}
 {{- $_ := set $models "runtime_library" . -}}
 {{- end -}}
