@@ -37,7 +37,7 @@ def objects(given, name="visavis", namespace="faces", chart=CHART):
     for template, text in sorted(render(given, name, namespace, chart).items()):
         if template == NOTES:
             continue
-        for document in yaml.safe_load_all(text):
+        for document in yaml.load_all(text, Loader=yaml.CSafeLoader):
             if document:
                 found.append((template.removeprefix("visavis/templates/"), document))
     return found

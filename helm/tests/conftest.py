@@ -1,5 +1,6 @@
 """What the tests of the chart share: the chart rendered by Helm's own engine, and ways to find an object in it."""
 
+import functools
 import pathlib
 import sys
 import tomllib
@@ -75,9 +76,15 @@ def least():
     return Rendered(LEAST)
 
 
+@functools.cache
+def rendered(name):
+    """A file of ci/, rendered once: its tests only read."""
+    found = Rendered(chart.scenarios()[name])
+    found.values = chart.scenarios()[name]
+    return found
+
+
 @pytest.fixture(params=sorted(chart.scenarios()))
 def scenario(request):
-    """Each file of ci/, rendered."""
-    rendered = Rendered(chart.scenarios()[request.param])
-    rendered.values = chart.scenarios()[request.param]
-    return rendered
+    """Each file of ci/."""
+    return rendered(request.param)
