@@ -62,7 +62,7 @@ def test_the_shorter_command_for_trying_out_works():
 
 
 NOTES = [
-    ({}, ["rollout status deployment/visavis-gateway", "deployment/visavis-worker-cpu", "port-forward", "--insecure"]),
+    ({}, ["rollout status deployment/visavis-gateway", "rollout status deployment/visavis-worker-cpu", "port-forward", "--insecure"]),
     ({"gateway": {"tls": {"existingSecret": "own"}}}, ["get secret own", "--cacert visavis.pem"]),
     (
         {"gateway": {"tls": {"existingSecret": "t"}}, "ingress": {"enabled": True, "host": "h.example", "tlsSecret": "x"}},
