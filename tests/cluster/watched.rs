@@ -111,7 +111,10 @@ fn in_sources(metric: &str) -> bool {
             path.extension().is_some_and(|e| e == "rs") && fs::read_to_string(&path).is_ok_and(|t| t.contains(text))
         })
     }
-    search(&Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the root").join("services"), &format!("\"{metric}\""))
+    search(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the root").join("services"),
+        &format!("\"{metric}\""),
+    )
 }
 
 #[test]

@@ -241,7 +241,8 @@ impl Plan<'_> {
 fn replaced(text: &str, pairs: &[(String, String)]) -> String {
     let ends = |c: char| matches!(c, '"' | ' ' | '\n' | ',' | '@' | ']' | '[');
     let whole = |word: &str| {
-        let fits = |(from, _): &&(String, String)| word.strip_prefix(from).is_some_and(|r| r.is_empty() || r.starts_with('/'));
+        let fits =
+            |(from, _): &&(String, String)| word.strip_prefix(from).is_some_and(|r| r.is_empty() || r.starts_with('/'));
         match pairs.iter().find(fits) {
             Some((from, to)) => format!("{to}{}", &word[from.len()..]),
             None => word.to_owned(),

@@ -150,16 +150,14 @@ fn with_provider(builder: SessionBuilder, options: &SessionOptions) -> Result<Se
         Provider::Cpu => Ok(builder),
         Provider::Fake => Err(absent("it computes nothing")),
         Provider::Cuda | Provider::TensorRt => {
-            let cuda = CUDA::default().with_device_id(options.device);
-            let tensorrt = tensorrt(options);
             let wants_tensorrt = options.provider == Provider::TensorRt;
             let built_with = |there: ort::Result<bool>| there.unwrap_or(false);
-            if !built_with(cuda.is_available()) || wants_tensorrt && !built_with(tensorrt.is_available()) {
+            if !built_with(CUDA::is_available()) || wants_tensorrt && !built_with(TensorRT::is_available()) {
                 return Err(absent("this ONNX Runtime is built without it; use the GPU build"));
             }
-            let mut providers = vec![cuda.build().error_on_failure()];
+            let mut providers = vec![CUDA::default().with_device_id(options.device).build().error_on_failure()];
             if wants_tensorrt {
-                providers.insert(0, tensorrt.build().error_on_failure());
+                providers.insert(0, tensorrt(options).build().error_on_failure());
             }
             builder.with_execution_providers(providers).map_err(|e| absent(e.message()))
         }
@@ -170,8 +168,8 @@ fn tensorrt(options: &SessionOptions) -> TensorRT {
     let tensorrt = TensorRT::default().with_device_id(options.device);
     match &options.engine_cache {
         Some(folder) => {
-            let folder = folder.display();
-            tensorrt.with_engine_cache(true).with_engine_cache_path(folder).with_timing_cache(true).with_timing_cache_path(folder)
+            let cached = tensorrt.with_engine_cache(true).with_engine_cache_path(folder.display());
+            cached.with_timing_cache(true).with_timing_cache_path(folder.display())
         }
         None => tensorrt,
     }
