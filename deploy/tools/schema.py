@@ -79,7 +79,7 @@ SPECIAL = {
     "objects.url": {"type": "string", "pattern": "^(s3://.+)?$"},
     "objects.endpoint": {"type": "string", "pattern": "^(https?://.+)?$"},
     "models.source": {"enum": ["fetch", "volume"]},
-    "worker.provider": {"enum": ["cpu", "cuda"]},
+    "worker.provider": {"enum": ["cpu", "cuda", "tensorrt"]},
     "gpu.count": COUNT,
     "parentRefs": LIST, "hostnames": {"type": "array", "items": TEXT},
     "gatewayFrom": LIST, "monitoringFrom": LIST, "kedaFrom": LIST, "dnsTo": LIST, "redisTo": LIST, "objectsTo": LIST,
