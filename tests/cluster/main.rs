@@ -8,6 +8,7 @@
 )]
 
 mod bulk;
+mod chart;
 mod consents;
 mod consistency;
 #[path = "../crowd.rs"]
@@ -29,6 +30,7 @@ mod sealing;
 mod sealing_cost;
 mod slow;
 mod versions;
+mod watched;
 
 use serde_json::Value;
 use tokio::sync::Mutex;

@@ -69,7 +69,7 @@ pub fn prepare(section: &ModelsSection, provider: Provider) -> Result<Artefacts,
     bring(&shelf.cache, &wanted, section.offline)?;
     let target = match provider {
         Provider::Cpu => Target::Cpu,
-        Provider::Cuda => Target::Gpu,
+        Provider::Cuda | Provider::Tensorrt => Target::Gpu,
     };
     narrow_fits(&shelf.catalogue, &selection, provider)?;
     let models = ModelSet::load(&shelf.catalogue, &shelf.cache, &selection, target)?;
@@ -85,7 +85,7 @@ pub fn prepare(section: &ModelsSection, provider: Provider) -> Result<Artefacts,
 fn narrow_fits(catalogue: &Catalogue, selection: &Selection, provider: Provider) -> Result<(), Failure> {
     let (detector, embedder) = catalogue.resolve(selection)?;
     let Some(narrow) = [embedder, detector].into_iter().find(|m| m.quantised.is_some()) else { return Ok(()) };
-    if provider == Provider::Cuda {
+    if provider != Provider::Cpu {
         let name = &narrow.name;
         return Err(Failure::Usage(format!("{name} is for processors: on a GPU choose the float model")));
     }

@@ -13,12 +13,14 @@ mod bench;
 mod convert;
 mod eval;
 mod evidence;
+mod healthcheck;
 mod sealing;
 
 pub use bench::{BenchCommand, ModelsBenchArgs, OutputArgs, PipelineArgs, SearchArgs, ServeArgs};
 pub use convert::{CompreFaceArgs, ConvertCommand};
 pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, TableFormat, VerificationArgs};
 pub use evidence::{AuditArgs, AuditCommand, ReceiptArgs, ReceiptsCommand};
+pub use healthcheck::HealthcheckArgs;
 pub use sealing::SealingCommand;
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
@@ -40,6 +42,8 @@ pub enum Command {
     Gateway(UpArgs),
     /// Run models alone, for gateways that share the queue and the store
     Worker(WorkerArgs),
+    /// Ask the process beside this one whether it is ready: for containers, whose images have no shell
+    Healthcheck(HealthcheckArgs),
     /// Look at lanes and dead letters, try these again or drop them
     Queue {
         #[command(subcommand)]

@@ -13,6 +13,7 @@ mod engines;
 mod eval;
 mod evidence_command;
 mod failure;
+mod healthcheck;
 mod maintenance;
 mod models_command;
 mod objects_place;
@@ -69,6 +70,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up(args) => up::run(settings::load(&args.settings())?, Roles::Up).await,
         Command::Gateway(args) => up::run(settings::load(&args.settings())?, Roles::Gateway).await,
         Command::Worker(args) => up::run(settings::load(&args.settings())?, Roles::Worker).await,
+        Command::Healthcheck(args) => healthcheck::run(&settings::load(&args.settings())?.config, args.live).await,
         Command::Queue { command } => queue_command::run(&settings::load(&command.settings())?.config, &command).await,
         Command::Convert { command: ConvertCommand::Compreface(args) } => convert::compreface(&args),
         Command::Sealing { command } => {

@@ -134,10 +134,8 @@ pub fn worker(config: &Config) -> WorkerConfig {
         max_pixels_in_flight: w.max_pixels_in_flight,
         interactive_jobs: or(w.interactive_jobs, base.interactive_jobs),
         bulk_jobs: or(w.bulk_jobs, base.bulk_jobs),
-        provider: match w.provider {
-            Provider::Cpu => inference::Provider::Cpu,
-            Provider::Cuda => inference::Provider::Cuda,
-        },
+        provider: provider(w.provider),
+        engine_cache: (w.provider == Provider::Tensorrt).then(|| config.store.data_dir.join("tensorrt")),
         session_threads: w.session_threads,
         cpu_threads: w.cpu_threads,
         detector_canvas: w.detector_canvas,
@@ -154,6 +152,15 @@ pub fn worker(config: &Config) -> WorkerConfig {
         crash_on: crate::settings::crash_on(),
         drain_grace: config.shutdown.grace(),
         ..base
+    }
+}
+
+/// What computes.
+pub const fn provider(configured: Provider) -> inference::Provider {
+    match configured {
+        Provider::Cpu => inference::Provider::Cpu,
+        Provider::Cuda => inference::Provider::Cuda,
+        Provider::Tensorrt => inference::Provider::TensorRt,
     }
 }
 

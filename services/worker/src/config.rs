@@ -1,6 +1,6 @@
 //! What a worker can be told. Filled by the binary from the configuration; the defaults suit a small CPU machine.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use domain::ThresholdSpec;
 use inference::Provider;
@@ -21,6 +21,8 @@ pub struct WorkerConfig {
     pub bulk_jobs: usize,
     /// What computes.
     pub provider: Provider,
+    /// Folder for what TensorRT has compiled.
+    pub engine_cache: Option<PathBuf>,
     /// Threads of one model run; 0 for the number that is measured at start to be best, on a GPU for one per core.
     pub session_threads: usize,
     /// Pictures in work at a time on processors; 0 for as many as models run at a time.
@@ -66,6 +68,7 @@ impl Default for WorkerConfig {
             interactive_jobs: 4 * cores,
             bulk_jobs: cores,
             provider: Provider::Cpu,
+            engine_cache: None,
             session_threads: 0,
             cpu_threads: 0,
             detector_canvas: 640,

@@ -174,6 +174,7 @@ impl Loading {
             provider: self.config.provider,
             threads,
             max_batch: max_batch.max(1),
+            engine_cache: self.config.engine_cache.clone(),
             ..SessionOptions::default()
         };
         let expected = Expected {
@@ -197,7 +198,7 @@ fn reads(manifest: &Manifest, config: &WorkerConfig) -> Result<Reads, WorkerErro
     let side = config.detector_canvas;
     let canvas = match config.provider {
         Provider::Cpu => Canvas::Fitting { least: config.detector_canvas_least, most: side },
-        Provider::Cuda | Provider::Fake => Canvas::Square(side),
+        Provider::Cuda | Provider::TensorRt | Provider::Fake => Canvas::Square(side),
     };
     // What lies around a face in the part that is looked at was measured for this head alone.
     let scouts = config.detector_scouts && head == DetectorHead::Yunet;

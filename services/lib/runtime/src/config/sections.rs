@@ -202,6 +202,8 @@ pub enum Provider {
     Cpu,
     /// NVIDIA GPUs.
     Cuda,
+    /// NVIDIA GPUs, with graphs compiled for them.
+    Tensorrt,
 }
 
 /// How wide the numbers of the embedder are.
