@@ -11,7 +11,6 @@ use domain::{CalibrationTable, Timestamp};
 use evaluation::document::{InputFile, Machine, ModelFile, Models, Provenance, Speed};
 use prometheus::Registry;
 use runtime::Config;
-use runtime::config::Provider;
 use sha2::{Digest, Sha256};
 use worker::{Context, Metrics, Pipeline, Timings, WorkerConfig};
 
