@@ -8,6 +8,7 @@ use crate::workspace::{members, root, short};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("onnx", &[]),
+    ("autograd", &["onnx"]),
     ("vision", &["domain"]),
     ("evaluation", &["domain"]),
     ("wire", &["domain"]),
