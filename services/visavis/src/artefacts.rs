@@ -73,12 +73,23 @@ pub fn prepare(section: &ModelsSection, provider: Provider) -> Result<Artefacts,
     };
     narrow_fits(&shelf.catalogue, &selection, provider)?;
     let models = ModelSet::load(&shelf.catalogue, &shelf.cache, &selection, target)?;
-    let library = match (&section.runtime_library, pinned) {
+    Ok(Artefacts { models, runtime: runtime(&shelf, section)? })
+}
+
+/// Loads ONNX Runtime alone, fetched if it is missing.
+///
+/// # Errors
+/// The download's, or a library that cannot be loaded.
+pub fn runtime(shelf: &Shelf, section: &ModelsSection) -> Result<OnnxRuntime, Failure> {
+    let library = match (&section.runtime_library, shelf.pinned_runtime(section)?) {
         (Some(own), _) => own.clone(),
-        (None, Some(pinned)) => shelf.cache.path_of(&pinned),
+        (None, Some(pinned)) => {
+            bring(&shelf.cache, std::slice::from_ref(&pinned), section.offline)?;
+            shelf.cache.path_of(&pinned)
+        }
         (None, None) => return Err(Failure::Other("no ONNX Runtime is configured".into())),
     };
-    Ok(Artefacts { models, runtime: OnnxRuntime::load(&library)? })
+    Ok(OnnxRuntime::load(&library)?)
 }
 
 /// Refuses 8 bits where they make no sense, and warns where they may be wrong.

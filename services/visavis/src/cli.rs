@@ -15,6 +15,7 @@ mod eval;
 mod evidence;
 mod healthcheck;
 mod sealing;
+mod train;
 
 pub use bench::{BenchCommand, ModelsBenchArgs, OutputArgs, PipelineArgs, SearchArgs, ServeArgs};
 pub use convert::{CompreFaceArgs, ConvertCommand};
@@ -22,6 +23,7 @@ pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, Table
 pub use evidence::{AuditArgs, AuditCommand, ReceiptArgs, ReceiptsCommand};
 pub use healthcheck::HealthcheckArgs;
 pub use sealing::SealingCommand;
+pub use train::{NewArgs, PhotoArgs, PreviewArgs, RecipeArgs, TrainArgs, TrainCommand};
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
 #[derive(Debug, Parser)]
@@ -74,6 +76,8 @@ pub enum Command {
         #[command(subcommand)]
         command: ModelsCommand,
     },
+    /// Train a model on photos of people, one folder each
+    Train(Box<TrainArgs>),
     /// Measure accuracy on labelled pictures
     Eval {
         #[command(subcommand)]
@@ -111,6 +115,8 @@ pub enum ModelsCommand {
         #[command(flatten)]
         models: ModelArgs,
     },
+    /// Make a model with random weights, to be trained
+    New(NewArgs),
     /// Make an 8-bit file of a model, with ranges found on photos of yours
     Quantize(QuantizeArgs),
 }

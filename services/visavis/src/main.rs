@@ -18,6 +18,7 @@ mod maintenance;
 mod models_command;
 mod objects_place;
 mod output;
+mod person_folders;
 mod progress;
 mod queue_command;
 mod records;
@@ -27,6 +28,7 @@ mod sealing;
 mod sealing_command;
 mod settings;
 mod system;
+mod train;
 mod up;
 mod wiring;
 
@@ -86,10 +88,12 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             ModelsCommand::Import { file, models } => {
                 models_command::import(&settings::load(&models.settings())?.config, &file)
             }
+            ModelsCommand::New(args) => models_command::new(&args),
             ModelsCommand::Quantize(args) => {
                 models_command::quantize(settings::load(&args.models.settings())?.config, args).await
             }
         },
+        Command::Train(args) => train::run(settings::load(&args.settings())?.config, *args).await,
         Command::Eval { command } => eval::run(settings::load(&command.settings())?.config, command).await,
         Command::Bench { command } => bench::run(settings::load(&command.settings())?.config, command).await,
         Command::Openapi => {
