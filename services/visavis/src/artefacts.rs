@@ -73,12 +73,28 @@ pub fn prepare(section: &ModelsSection, provider: Provider) -> Result<Artefacts,
     };
     narrow_fits(&shelf.catalogue, &selection, provider)?;
     let models = ModelSet::load(&shelf.catalogue, &shelf.cache, &selection, target)?;
+    Ok(Artefacts { models, runtime: loaded(&shelf, section, pinned)? })
+}
+
+/// Fetches what is missing of the configured models and the runtime, and loads the latter alone.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn runtime(shelf: &Shelf, section: &ModelsSection) -> Result<OnnxRuntime, Failure> {
+    let pinned = shelf.pinned_runtime(section)?;
+    let wanted: Vec<Artefact> =
+        shelf.catalogue.wanted(&selection(section))?.into_iter().chain(pinned.clone()).collect();
+    bring(&shelf.cache, &wanted, section.offline)?;
+    loaded(shelf, section, pinned)
+}
+
+fn loaded(shelf: &Shelf, section: &ModelsSection, pinned: Option<Artefact>) -> Result<OnnxRuntime, Failure> {
     let library = match (&section.runtime_library, pinned) {
         (Some(own), _) => own.clone(),
         (None, Some(pinned)) => shelf.cache.path_of(&pinned),
         (None, None) => return Err(Failure::Other("no ONNX Runtime is configured".into())),
     };
-    Ok(Artefacts { models, runtime: OnnxRuntime::load(&library)? })
+    Ok(OnnxRuntime::load(&library)?)
 }
 
 /// Refuses 8 bits where they make no sense, and warns where they may be wrong.

@@ -26,6 +26,7 @@ mod sealing;
 mod sealing_command;
 mod settings;
 mod system;
+mod training;
 mod up;
 mod wiring;
 
@@ -69,6 +70,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up(args) => up::run(settings::load(&args.settings())?, Roles::Up).await,
         Command::Gateway(args) => up::run(settings::load(&args.settings())?, Roles::Gateway).await,
         Command::Worker(args) => up::run(settings::load(&args.settings())?, Roles::Worker).await,
+        Command::Trainer(args) => up::run(settings::load(&args.settings())?, Roles::Trainer).await,
         Command::Queue { command } => queue_command::run(&settings::load(&command.settings())?.config, &command).await,
         Command::Convert { command: ConvertCommand::Compreface(args) } => convert::compreface(&args),
         Command::Sealing { command } => {

@@ -4,6 +4,7 @@
 
 mod calibration;
 mod identification;
+pub mod training_run;
 mod verification;
 
 use serde::{Deserialize, Serialize};
