@@ -28,6 +28,7 @@ mod round_trips;
 mod sealing;
 mod sealing_cost;
 mod slow;
+mod training;
 mod versions;
 
 use serde_json::Value;

@@ -65,9 +65,7 @@ impl Scratch {
 #[cfg(target_os = "linux")]
 fn in_memory(folder: &Path) -> io::Result<bool> {
     let kind = rustix::fs::statfs(folder)?.f_type;
-    #[expect(clippy::unnecessary_cast, reason = "its width differs between platforms")]
-    let kind = kind as i64 & 0xffff_ffff;
-    Ok(IN_MEMORY.contains(&kind))
+    Ok(IN_MEMORY.iter().any(|known| i128::from(kind) & 0xffff_ffff == i128::from(*known)))
 }
 
 #[cfg(not(target_os = "linux"))]
