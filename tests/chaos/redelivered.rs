@@ -24,6 +24,7 @@ fn collection(contract: domain::ContractId) -> Collection {
         retain_crops: RetainCrops::default(),
         retention: Retention::default(),
         idle_from: None,
+        training: Default::default(),
         consent: ConsentPolicy::default(),
         metadata: Metadata::default(),
         contract,

@@ -29,6 +29,7 @@ mod round_trips;
 mod sealing;
 mod sealing_cost;
 mod slow;
+mod training;
 mod versions;
 mod watched;
 

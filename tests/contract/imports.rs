@@ -30,6 +30,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "worker",
         &["domain", "wire", "queue", "store", "crops", "vision", "inference", "gallery", "onnx", "models", "runtime"],
     ),
+    (
+        "trainer",
+        &[
+            "domain",
+            "wire",
+            "queue",
+            "store",
+            "seal",
+            "objects",
+            "crops",
+            "vision",
+            "inference",
+            "onnx",
+            "models",
+            "evaluation",
+            "evidence",
+        ],
+    ),
 ];
 
 /// See everything: they put the rest together, or test it.

@@ -122,6 +122,7 @@ impl World {
             "/v1/jobs?limit=100".to_owned(),
             "/v1/api-keys?limit=100".to_owned(),
             "/v1/erasures?limit=100".to_owned(),
+            "/v1/training-runs?limit=100".to_owned(),
         ] {
             let mut seen = self.acme.get(&path).await.ok();
             if path.ends_with("/stats") {
@@ -174,6 +175,12 @@ async fn furnish(acme: &Client) -> BTreeMap<&'static str, String> {
     let job = text(&job["id"]);
     // Until it has ended nothing is certain to stay as it is.
     drop(acme.get(&format!("/v1/jobs/{job}/events")).await.ok());
+    // Of nobody's crops: it fails at once, and stays as it is.
+    let retain = json!({"retain_crops": "training"});
+    drop(acme.patch("/v1/collections/acme-staff", &retain).await.expect(200));
+    let run = acme.post("/v1/training-runs", &json!({"collections": ["acme-staff"]})).await.expect(202).json;
+    let run = text(&run["id"]);
+    drop(acme.get(&format!("/v1/training-runs/{run}/events")).await.ok());
     let spare = key(acme, json!({"name": "spare", "scopes": ["keys"]})).await.0;
     let whom = json!({"collection_id": "acme-staff", "subject_ids": ["acme-nobody"]});
     let erasure = acme.post("/v1/erasures", &whom).await.expect(202).json;
@@ -192,5 +199,6 @@ async fn furnish(acme: &Client) -> BTreeMap<&'static str, String> {
         ("job", job),
         ("key", spare),
         ("erasure", erasure),
+        ("run", run),
     ])
 }

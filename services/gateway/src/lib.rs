@@ -19,6 +19,7 @@ mod erasure;
 mod erasures;
 mod extract;
 mod fleet;
+mod follow;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod metrics;

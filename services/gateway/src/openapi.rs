@@ -79,6 +79,7 @@ impl Rules {
         (name = "Recognise", description = "Identification 1:N and verification 1:1"),
         (name = "Consents", description = "Who agreed to what"),
         (name = "Jobs", description = "Work that was not waited for"),
+        (name = "Training", description = "Models that learn from retained crops"),
         (name = "Erasures", description = "Erasing everywhere, with a signed receipt"),
         (name = "Audit", description = "Who did what, in a chain that shows every change"),
         (name = "API keys", description = "Credentials and their scopes"),

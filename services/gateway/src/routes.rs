@@ -18,6 +18,7 @@ mod probes;
 mod retention;
 mod subjects;
 mod system;
+mod training_runs;
 mod transfer;
 mod verify;
 
@@ -50,6 +51,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(transfer::routes())
         .merge(jobs::routes())
         .merge(erasures::routes())
+        .merge(training_runs::routes())
         .merge(audit_events::routes())
         .merge(api_keys::routes())
 }

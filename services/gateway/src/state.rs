@@ -9,7 +9,8 @@ use ::crops::Crops;
 use domain::{Collection, CollectionId, ErrorCode, Principal, TenantId};
 use queue::Queue;
 use store::{
-    ApiKeys, Audit, Collections, Consents, Erasures, Idempotency, Jobs, Pepper, SigningKeys, Store, Subjects, Versioned,
+    ApiKeys, Audit, Collections, Consents, Erasures, Idempotency, Jobs, Pepper, Runs, SigningKeys, Store, Subjects,
+    Versioned,
 };
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -140,6 +141,11 @@ impl AppState {
     /// The erasures of a tenant.
     pub fn erasures_of(&self, tenant: &TenantId) -> Erasures {
         Erasures::new(self.store.clone(), tenant)
+    }
+
+    /// The training runs of a tenant.
+    pub fn runs(&self, tenant: &TenantId) -> Runs {
+        Runs::new(self.store.clone(), tenant)
     }
 
     /// The audit trail of a tenant.

@@ -76,6 +76,15 @@ pub fn prepare(section: &ModelsSection, provider: Provider) -> Result<Artefacts,
     Ok(Artefacts { models, runtime: runtime(&shelf, section)? })
 }
 
+/// Fetches what is missing of the configured models and the runtime, and loads the latter alone.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn models_and_runtime(shelf: &Shelf, section: &ModelsSection) -> Result<OnnxRuntime, Failure> {
+    bring(&shelf.cache, &shelf.catalogue.wanted(&selection(section))?, section.offline)?;
+    runtime(shelf, section)
+}
+
 /// Loads ONNX Runtime alone, fetched if it is missing.
 ///
 /// # Errors

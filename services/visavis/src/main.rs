@@ -29,6 +29,7 @@ mod sealing_command;
 mod settings;
 mod system;
 mod train;
+mod trainer_role;
 mod up;
 mod wiring;
 
@@ -73,6 +74,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Gateway(args) => up::run(settings::load(&args.settings())?, Roles::Gateway).await,
         Command::Worker(args) => up::run(settings::load(&args.settings())?, Roles::Worker).await,
         Command::Healthcheck(args) => healthcheck::run(&settings::load(&args.settings())?.config, args.live).await,
+        Command::Trainer(args) => up::run(settings::load(&args.settings())?, Roles::Trainer).await,
         Command::Queue { command } => queue_command::run(&settings::load(&command.settings())?.config, &command).await,
         Command::Convert { command: ConvertCommand::Compreface(args) } => convert::compreface(&args),
         Command::Sealing { command } => {

@@ -1,4 +1,4 @@
-//! `visavis up`, `gateway` and `worker`: the roles of a process. Starts what answers first (probes, HTTPS), then what
+//! `visavis up`, `gateway`, `worker` and `trainer`: the roles of a process. Starts what answers first (probes, HTTPS), then what
 //! takes long (downloads, models), and stops in the order that loses nothing.
 
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ use runtime::admin::AdminServer;
 use runtime::config::{ModelsSection, Precision, QueueEngine, StoreEngine};
 use runtime::{Config, Loaded, Readiness, Shutdown};
 use tokio::sync::oneshot;
+use trainer::TrainerError;
 use worker::{Worker, WorkerDeps, WorkerError};
 
 use crate::artefacts::{self, Shelf};
@@ -23,7 +24,7 @@ use crate::maintenance::Reach;
 use crate::progress::Bars;
 use crate::roles::{Role, Roles, ended_early};
 use crate::system::Process;
-use crate::{data_dir, descriptors, maintenance, output, sample, wiring};
+use crate::{data_dir, descriptors, maintenance, output, sample, trainer_role, wiring};
 
 /// What the roles share.
 struct Core {
@@ -163,16 +164,21 @@ impl Core {
             }
             self.process.warm();
         }
+        let mut trainer = self.start_trainer().await?;
         let text = match banner {
             Some(banner) if self.roles == Roles::Up => self.complete(banner).await.text(),
             Some(banner) => banner.role_text("Gateway"),
-            None => banner::worker_text(admin),
+            None => banner::alone_text(if self.roles.worker() { "Worker" } else { "Trainer" }, admin),
         };
         output::text(&text);
         let outcome = tokio::select! {
             () = self.shutdown.begun() => Ok(()),
             failure = ended_early(running, "worker") => Err(failure),
+            failure = ended_early(&mut trainer, "trainer") => Err(failure),
         };
+        if let Some(trainer) = &mut trainer {
+            trainer.finish("trainer").await;
+        }
         if let Some(upkeep) = &mut upkeep {
             upkeep.finish("maintenance").await;
         }
@@ -180,6 +186,24 @@ impl Core {
             sweeps.finish("sweeps of crops").await;
         }
         outcome
+    }
+
+    /// The trainer, where this process is to be one. Beside other roles it is left out where there is nowhere to keep what
+    /// it makes.
+    async fn start_trainer(&self) -> Result<Option<Role<TrainerError>>, Failure> {
+        let beside = self.roles == Roles::Up && self.config.trainer.in_up;
+        if !beside && self.roles != Roles::Trainer {
+            return Ok(None);
+        }
+        if beside && self.engines.objects.is_none() {
+            tracing::info!("no place for objects is configured: this process carries out no training runs");
+            return Ok(None);
+        }
+        tokio::select! {
+            started = trainer_role::start(&self.config, &self.engines, &self.registry) => started.map(Some),
+            // A signal during a download: there is nothing to drain.
+            () = self.shutdown.begun() => Ok(None),
+        }
     }
 
     /// The file of the admin key; holds the configured key where there is one.

@@ -28,6 +28,7 @@ use wire::v1::{self, Envelope, envelope::Request, reply::Outcome};
 
 use crate::{
     config::WorkerConfig, metrics::Metrics, pipeline::Context, pipeline::Pipeline, presence::Fence, seen::Seen,
+    training::Due,
 };
 
 /// Everything a job may need; shared by all jobs of a worker.
@@ -51,6 +52,8 @@ pub struct Desk {
     pub(crate) precedence: Precedence,
     /// Who was seen and is not noted in the store yet.
     pub(crate) seen: Seen,
+    /// Collections that may be due for a training run.
+    pub(crate) due: Due,
 }
 
 /// Jobs that are waited for go before the items of bulk jobs: beside any of those, items are worked on one at a time.
@@ -110,8 +113,9 @@ pub async fn carry_out(desk: &Desk, envelope: &mut Envelope, context: &Context) 
         Some(Request::Identify(r)) => identify::run(desk, &tenant, r, context).await.map(Outcome::Identify),
         Some(Request::Verify(r)) => verify::run(desk, &tenant, r, context).await.map(Outcome::Verify),
         Some(Request::CatchUp(r)) => catch_up::run(desk, &tenant, &r, context).await.map(Outcome::CatchUp),
-        // The consumer sees to strands of bulk jobs and to kinds it does not know: both are requeued, not answered.
-        Some(Request::Bulk(_)) | None => {
+        // The consumer sees to strands of bulk jobs and to kinds it does not know: both are requeued, not answered. Runs
+        // have a lane of their own, which no worker reads.
+        Some(Request::Bulk(_) | Request::Train(_)) | None => {
             Err(Problem::invalid("request", "this worker does not know the kind of job; upgrade it"))
         }
     }

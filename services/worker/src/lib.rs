@@ -16,6 +16,7 @@ mod presence;
 mod seen;
 mod stages;
 mod timings;
+mod training;
 
 use std::sync::Arc;
 
@@ -93,6 +94,7 @@ impl Worker {
             turn: tokio::sync::RwLock::default(),
             precedence: jobs::Precedence::default(),
             seen: seen::Seen::default(),
+            due: training::Due::default(),
         };
         Ok(Self { desk: Arc::new(desk), queue: deps.queue })
     }
@@ -139,6 +141,7 @@ impl Worker {
             async move { seen::Seen::keep(&desk, stop).await }
         });
 
+        let policies = tokio::spawn(training::keep(Arc::clone(&desk), queue.clone(), stay.child_token()));
         let (running, mut consumers) = (Running::default(), JoinSet::new());
         for (lane, slots) in [(Lane::Interactive, desk.config.interactive_jobs), (Lane::Bulk, desk.config.bulk_jobs)] {
             let consumer = queue.consumer(lane, options.clone());
@@ -155,6 +158,9 @@ impl Worker {
             tracing::warn!(%error, "gallery snapshots could not be saved; the next start reads the store instead");
         }
         stay.cancel();
+        if policies.await.is_err() {
+            tracing::warn!("whether training runs are due was not looked at to the end");
+        }
         if present.await.is_err() {
             tracing::warn!("the lease was not kept to the end");
         }

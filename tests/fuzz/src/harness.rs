@@ -82,7 +82,7 @@ fn request(request: Request) {
             r.embeddings.into_iter().for_each(embedding);
         }
         Request::Verify(r) => r.embedding.into_iter().for_each(embedding),
-        Request::Detect(_) | Request::Embed(_) | Request::CatchUp(_) | Request::Bulk(_) => {}
+        Request::Detect(_) | Request::Embed(_) | Request::CatchUp(_) | Request::Bulk(_) | Request::Train(_) => {}
     }
 }
 

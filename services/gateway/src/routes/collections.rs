@@ -8,7 +8,7 @@ use axum::{
 };
 use domain::{
     Collection, CollectionId, ConsentPolicy, DecisionPolicy, Metadata, Problem, Purpose, QualityGate, RetainCrops,
-    Retention, Timestamp,
+    Retention, Timestamp, TrainingPolicy,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -56,6 +56,9 @@ struct NewCollection {
     /// What is asked of consents.
     #[serde(default)]
     consent: ConsentPolicy,
+    /// When it starts a training run by itself.
+    #[serde(default)]
+    training: TrainingPolicy,
     /// The caller's own labels.
     #[serde(default)]
     metadata: Metadata,
@@ -85,6 +88,9 @@ struct CollectionPatch {
     /// What is asked of consents.
     #[serde(default)]
     consent: ConsentPolicy,
+    /// When it starts a training run by itself.
+    #[serde(default)]
+    training: TrainingPolicy,
     /// The caller's own labels.
     #[serde(default)]
     metadata: Metadata,
@@ -134,6 +140,10 @@ fn check(c: &Collection) -> Result<(), Problem> {
     }
     c.retention.check("/retention")?;
     c.consent.check("/consent")?;
+    c.training.check("/training")?;
+    if c.training.auto && c.retain_crops == RetainCrops::None {
+        return Err(Problem::invalid("/training/auto", "needs crops to learn from: set retain_crops to \"training\""));
+    }
     c.metadata.check("/metadata")
 }
 
@@ -154,6 +164,7 @@ async fn create(State(app): State<App>, call: Call, JsonBody(new): JsonBody<NewC
         retention: new.retention,
         idle_from: new.retention.idle_days.map(|_| now),
         consent: new.consent,
+        training: new.training,
         metadata: new.metadata,
         contract,
         created_at: now,
@@ -212,14 +223,33 @@ async fn change(
         retain_crops,
         retention,
         consent,
+        training,
         metadata,
         idle_from,
         ..
     } = found.value;
-    let present =
-        CollectionPatch { name, purposes, decision, quality_gate, retain_crops, retention, consent, metadata };
-    let CollectionPatch { name, purposes, decision, quality_gate, retain_crops, retention, consent, metadata } =
-        merge(&present, patch)?;
+    let present = CollectionPatch {
+        name,
+        purposes,
+        decision,
+        quality_gate,
+        retain_crops,
+        retention,
+        consent,
+        training,
+        metadata,
+    };
+    let CollectionPatch {
+        name,
+        purposes,
+        decision,
+        quality_gate,
+        retain_crops,
+        retention,
+        consent,
+        training,
+        metadata,
+    } = merge(&present, patch)?;
     let updated_at = Timestamp::now();
     let changed = Collection {
         id,
@@ -235,6 +265,7 @@ async fn change(
         // Matches are noted from now on, where they were not before.
         idle_from: retention.idle_days.map(|_| idle_from.unwrap_or(updated_at)),
         consent,
+        training,
         metadata,
     };
     check(&changed)?;

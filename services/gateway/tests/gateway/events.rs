@@ -13,21 +13,21 @@ use crate::{
 
 /// One server-sent event.
 #[derive(Debug, Default)]
-struct Event {
-    name: String,
-    id: String,
+pub struct Event {
+    pub name: String,
+    pub id: String,
     retry: String,
-    data: Value,
+    pub data: Value,
 }
 
 /// Reads events off a response as they come.
-struct Events {
+pub struct Events {
     response: futures::stream::BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     text: String,
 }
 
 impl Events {
-    fn of(response: Response) -> Self {
+    pub fn of(response: Response) -> Self {
         assert_eq!(
             (response.status().as_u16(), &response.headers()["content-type"]),
             (200, &"text/event-stream".parse().unwrap())
@@ -40,7 +40,7 @@ impl Events {
     }
 
     /// The next one, or `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let mut event = Event::default();

@@ -162,6 +162,14 @@ impl Crops {
         self.erase(at, Whose::Everybody).await
     }
 
+    /// Whose crops a collection holds, in a fixed order.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn listed(&self, at: In<'_>) -> Result<Vec<(SubjectHandle, FaceId)>, CropsError> {
+        Ok(self.records(at).listed().await?)
+    }
+
     /// How many crops a collection holds.
     ///
     /// # Errors

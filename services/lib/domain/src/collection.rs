@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CollectionId, Consent, ConsentPolicy, ContractId, Metadata, Purpose, QualityLevel, Retention, Timestamp};
+use crate::{
+    CollectionId, Consent, ConsentPolicy, ContractId, Metadata, Purpose, QualityLevel, Retention, Timestamp,
+    TrainingPolicy,
+};
 
 /// When an identification counts as a match.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,6 +108,9 @@ pub struct Collection {
     /// What is asked of consents.
     #[serde(default)]
     pub consent: ConsentPolicy,
+    /// When it starts a training run by itself.
+    #[serde(default)]
+    pub training: TrainingPolicy,
     /// The caller's own labels.
     #[serde(default)]
     pub metadata: Metadata,

@@ -55,6 +55,8 @@ pub enum JobKind {
     BulkEnrol,
     /// Search a collection for many images.
     BulkIdentify,
+    /// Carry out a training run.
+    Train,
 }
 
 impl JobKind {
@@ -71,6 +73,7 @@ impl JobKind {
             Self::CatchUp => "catch_up",
             Self::BulkEnrol => "bulk_enrol",
             Self::BulkIdentify => "bulk_identify",
+            Self::Train => "train",
         }
     }
 }

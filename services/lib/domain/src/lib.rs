@@ -17,6 +17,7 @@ mod role;
 mod subject;
 mod template;
 mod time;
+mod training;
 
 pub use api_key::{ApiKey, FormerSecret, Principal, Scope, ScopeSet, TOKEN_PREFIX};
 pub use calibration::{CalibrationPoint, CalibrationTable, ResolvedThreshold, ThresholdSpec, ThresholdTarget};
@@ -27,7 +28,8 @@ pub use decision::{Candidate, Decision, decide};
 pub use error::{ErrorCode, FieldError, Problem};
 pub use face::{BoundingBox, Face, Landmarks, Pose, Quality, QualityComponents, QualityLevel};
 pub use ids::{
-    CollectionId, ConsentId, ErasureId, FaceId, IdError, InvalidId, JobId, KeyId, RequestId, SubjectId, TenantId,
+    BaseModel, CollectionId, ConsentId, ErasureId, FaceId, IdError, InvalidId, JobId, KeyId, RequestId, RunId,
+    SubjectId, TenantId,
 };
 pub use job::{JobKind, JobRecord, JobState, Lane, Progress};
 pub use retention::{Due, DueReason, Kept, Retention, SEEN_EVERY};
@@ -35,3 +37,7 @@ pub use role::Role;
 pub use subject::{EnrolledFace, Metadata, Subject};
 pub use template::{ContractId, Template, TemplateError};
 pub use time::{ParseTimestampError, Timestamp};
+pub use training::{
+    OverrideValue, Overrides, RecipeName, RunFailure, RunFailureCode, RunLineage, RunProgress, RunState,
+    TrainingPolicy, check_overrides,
+};

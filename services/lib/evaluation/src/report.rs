@@ -8,12 +8,14 @@ mod plots;
 mod shared;
 mod svg;
 mod training;
+mod training_run;
 mod verification;
 
 pub use calibration::calibration;
 pub use identification::identification;
 pub use shared::{count, gap};
 pub use training::training;
+pub use training_run::training_run;
 pub use verification::verification;
 
 /// Aligned crops (PNG) of the pairs that a document lists, in its order: mated pairs first, then non-mated ones, or the

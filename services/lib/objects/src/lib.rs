@@ -208,7 +208,7 @@ impl Objects {
         let done = tokio::time::timeout(self.limit, tokio::task::spawn_blocking(work)).await;
         let done = done.map_err(|_| ObjectsError::late(self.limit))?;
         let done = done.map_err(|e| ObjectsError::Unavailable(format!("a task was broken off: {e}")))?;
-        done.map_err(|e| ObjectsError::Unavailable(e.to_string()))
+        done.map_err(|e| ObjectsError::disk(&e))
     }
 
     async fn answered<T>(

@@ -5,6 +5,7 @@ mod layers;
 mod objects;
 mod oidc;
 mod sections;
+mod trainer;
 mod validate;
 
 use std::fmt;
@@ -19,6 +20,7 @@ pub use sections::{
     Provider, QueueEngine, QueueSection, RedisSection, SealingMode, SealingSection, ShutdownSection, StoreEngine,
     StoreSection, TelemetrySection, TlsVersion, WorkerSection,
 };
+pub use trainer::TrainerSection;
 
 /// The embedded defaults, commented: also the reference of all keys.
 pub const DEFAULT_TOML: &str = include_str!("config/default.toml");

@@ -16,6 +16,7 @@ mod keys;
 mod leases;
 mod mentions;
 mod retention;
+mod runs;
 mod signing_keys;
 mod subjects;
 mod templates;
@@ -44,6 +45,7 @@ pub use keys::{ApiKeys, Rotation};
 pub use leases::Lease;
 pub use mentions::{Forgotten, Mention, Mentions, Reach, Whom, erased_result};
 pub use retention::{DuePage, DueRemoved, Enrolled};
+pub use runs::{Claim, LastRun, RunOrigin, RunRecord, Runs, SealedObject};
 pub use signing_keys::SigningKeys;
 pub use subjects::{Count, Lookup, Removed, Subjects};
 pub use templates::{ChangedKey, HeldConsent, Present, SubjectRow, TemplateRow, Templates, Wanted};
@@ -85,6 +87,9 @@ pub enum RepoError {
     /// The job has ended, so it cannot be cancelled.
     #[error("the job has already ended")]
     JobEnded,
+    /// The training run has ended, so it cannot be cancelled.
+    #[error("the training run has already ended")]
+    RunEnded,
     /// Others kept changing the record.
     #[error("the record is being changed by too many at once")]
     Contended,
@@ -97,7 +102,7 @@ impl RepoError {
         match self {
             Self::Store(e) => e.code(),
             Self::VersionMismatch => ErrorCode::PreconditionFailed,
-            Self::AlreadyExists(_) | Self::JobEnded => ErrorCode::Conflict,
+            Self::AlreadyExists(_) | Self::JobEnded | Self::RunEnded => ErrorCode::Conflict,
             Self::NotFound(code) => *code,
             Self::Erased(_) => ErrorCode::Erased,
             Self::Contended => ErrorCode::StoreUnavailable,

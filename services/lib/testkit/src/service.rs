@@ -200,7 +200,7 @@ impl Service {
         let complete = |api: Option<_>, admin: Option<_>, examples| match role {
             Role::Up => api.is_some() && admin.is_some() && examples == EXAMPLES,
             Role::Gateway => api.is_some() && admin.is_some(),
-            Role::Worker => admin.is_some(),
+            Role::Worker | Role::Trainer => admin.is_some(),
         };
         let found = running.found.get_mut().expect("nobody else listens");
         while !complete(running.api, running.admin, examples) {
@@ -233,7 +233,7 @@ impl Service {
             }
         };
         command.arg(options.role.command());
-        if options.role != Role::Worker {
+        if options.role.serves() {
             command.args(["--listen", &options.listen.to_string()]).arg("--admin-key-file").arg(&options.key_file);
         }
         command

@@ -11,15 +11,23 @@ pub enum Role {
     Gateway,
     /// Inference.
     Worker,
+    /// Training runs.
+    Trainer,
 }
 
 impl Role {
+    /// Whether it serves HTTPS.
+    pub(crate) const fn serves(self) -> bool {
+        matches!(self, Self::Up | Self::Gateway)
+    }
+
     /// Its subcommand.
     pub(crate) const fn command(self) -> &'static str {
         match self {
             Self::Up => "up",
             Self::Gateway => "gateway",
             Self::Worker => "worker",
+            Self::Trainer => "trainer",
         }
     }
 }

@@ -67,6 +67,7 @@ pub(super) async fn run(
     let enrolled = faces.len() as u64;
     let place = crops::Place { tenant, collection: &collection.id, handle: subjects.handle(&subject.id) };
     let kept = crops::keep(desk, place, retained, wide).await?;
+    let retains = !kept.is_empty();
     let enrolment = Enrolment {
         subject: if request.create {
             EnrolSubject::New(subject.clone())
@@ -97,6 +98,9 @@ pub(super) async fn run(
     match outcome {
         Outcome::Committed(revision) => {
             desk.metrics.enrolled_faces.with_label_values(&["enrolled"]).inc_by(enrolled);
+            if retains {
+                desk.due.retained(tenant, &collection);
+            }
             if !request.create {
                 desk.seen.note(tenant, &collection, &subject.id);
             }

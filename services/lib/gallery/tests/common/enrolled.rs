@@ -93,6 +93,7 @@ impl Enrolled {
             retain_crops: Default::default(),
             retention: Default::default(),
             idle_from: None,
+            training: Default::default(),
             consent: Default::default(),
             metadata: Default::default(),
             contract: contract(1),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::Cidr;
 use serde::{Deserialize, Serialize};
 
-use super::{ObjectsSection, OidcSection};
+use super::{ObjectsSection, OidcSection, TrainerSection};
 use crate::Secret;
 
 /// The effective configuration of a process.
@@ -23,6 +23,8 @@ pub struct Config {
     pub limits: LimitsSection,
     /// Inference.
     pub worker: WorkerSection,
+    /// Training runs.
+    pub trainer: TrainerSection,
     /// The server that processes share.
     pub redis: RedisSection,
     /// Records.
