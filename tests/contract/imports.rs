@@ -23,11 +23,30 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("crops", &["domain", "objects", "seal", "store"]),
     ("transfer", &["domain", "seal"]),
     ("models", &["domain", "onnx", "objects", "store"]),
+    ("registry", &["domain", "models", "objects", "seal", "store"]),
     ("compress", &["domain", "onnx"]),
-    ("gateway", &["domain", "wire", "queue", "store", "crops", "transfer", "models", "runtime", "evidence"]),
+    (
+        "gateway",
+        &["domain", "wire", "queue", "store", "crops", "transfer", "models", "registry", "runtime", "evidence"],
+    ),
     (
         "worker",
-        &["domain", "wire", "queue", "store", "crops", "vision", "inference", "gallery", "onnx", "models", "runtime"],
+        &[
+            "domain",
+            "wire",
+            "queue",
+            "store",
+            "crops",
+            "vision",
+            "inference",
+            "gallery",
+            "onnx",
+            "models",
+            "registry",
+            "runtime",
+            "evaluation",
+            "evidence",
+        ],
     ),
 ];
 

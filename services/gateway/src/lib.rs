@@ -28,6 +28,7 @@ mod openapi;
 mod peer;
 mod pending;
 mod problem;
+mod promotions;
 mod retention;
 mod routes;
 mod server;

@@ -12,6 +12,7 @@ mod erasures;
 mod faces;
 mod identify;
 pub(crate) mod jobs;
+mod models;
 mod parameters;
 mod patch;
 mod probes;
@@ -49,6 +50,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(consents::routes())
         .merge(transfer::routes())
         .merge(jobs::routes())
+        .merge(models::routes())
         .merge(erasures::routes())
         .merge(audit_events::routes())
         .merge(api_keys::routes())

@@ -7,8 +7,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    Collection, CollectionId, ConsentPolicy, DecisionPolicy, Metadata, Problem, Purpose, QualityGate, RetainCrops,
-    Retention, Timestamp,
+    Collection, CollectionId, ConsentPolicy, DecisionPolicy, Metadata, Problem, PromotionPolicy, Purpose, QualityGate,
+    RetainCrops, Retention, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -56,6 +56,9 @@ struct NewCollection {
     /// What is asked of consents.
     #[serde(default)]
     consent: ConsentPolicy,
+    /// How models change in it.
+    #[serde(default)]
+    promotion: PromotionPolicy,
     /// The caller's own labels.
     #[serde(default)]
     metadata: Metadata,
@@ -85,6 +88,9 @@ struct CollectionPatch {
     /// What is asked of consents.
     #[serde(default)]
     consent: ConsentPolicy,
+    /// How models change in it.
+    #[serde(default)]
+    promotion: PromotionPolicy,
     /// The caller's own labels.
     #[serde(default)]
     metadata: Metadata,
@@ -134,6 +140,7 @@ fn check(c: &Collection) -> Result<(), Problem> {
     }
     c.retention.check("/retention")?;
     c.consent.check("/consent")?;
+    c.promotion.check("/promotion")?;
     c.metadata.check("/metadata")
 }
 
@@ -154,8 +161,10 @@ async fn create(State(app): State<App>, call: Call, JsonBody(new): JsonBody<NewC
         retention: new.retention,
         idle_from: new.retention.idle_days.map(|_| now),
         consent: new.consent,
+        promotion: new.promotion,
         metadata: new.metadata,
         contract,
+        serving: None,
         created_at: now,
         updated_at: now,
     };
@@ -212,14 +221,26 @@ async fn change(
         retain_crops,
         retention,
         consent,
+        promotion,
         metadata,
         idle_from,
+        serving,
         ..
     } = found.value;
-    let present =
-        CollectionPatch { name, purposes, decision, quality_gate, retain_crops, retention, consent, metadata };
-    let CollectionPatch { name, purposes, decision, quality_gate, retain_crops, retention, consent, metadata } =
-        merge(&present, patch)?;
+    let present = CollectionPatch {
+        name,
+        purposes,
+        decision,
+        quality_gate,
+        retain_crops,
+        retention,
+        consent,
+        promotion,
+        metadata,
+    };
+    let merged: CollectionPatch = merge(&present, patch)?;
+    let CollectionPatch { name, purposes, decision, quality_gate, retain_crops, retention, .. } = merged;
+    let CollectionPatch { consent, promotion, metadata, .. } = merged;
     let updated_at = Timestamp::now();
     let changed = Collection {
         id,
@@ -235,7 +256,9 @@ async fn change(
         // Matches are noted from now on, where they were not before.
         idle_from: retention.idle_days.map(|_| idle_from.unwrap_or(updated_at)),
         consent,
+        promotion,
         metadata,
+        serving,
     };
     check(&changed)?;
     crops::check(&app, retain_crops)?;

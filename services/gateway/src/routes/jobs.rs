@@ -84,6 +84,7 @@ fn scope(kind: JobKind) -> Scope {
         JobKind::Identify | JobKind::BulkIdentify => Scope::Identify,
         JobKind::Verify => Scope::Verify,
         JobKind::CatchUp => Scope::Erase,
+        JobKind::Promote => Scope::Models,
     }
 }
 

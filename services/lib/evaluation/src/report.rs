@@ -2,6 +2,7 @@
 //! light and dark and on paper. `visavis eval --report` writes them.
 
 mod calibration;
+mod gate;
 mod html;
 mod identification;
 mod plots;
@@ -10,6 +11,7 @@ mod svg;
 mod verification;
 
 pub use calibration::calibration;
+pub use gate::gate;
 pub use identification::identification;
 pub use shared::{count, gap};
 pub use verification::verification;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::Cidr;
 use serde::{Deserialize, Serialize};
 
-use super::{ObjectsSection, OidcSection};
+use super::{GateSection, ObjectsSection, OidcSection};
 use crate::Secret;
 
 /// The effective configuration of a process.
@@ -39,6 +39,8 @@ pub struct Config {
     pub audit: AuditSection,
     /// Models and artefacts.
     pub models: ModelsSection,
+    /// What is asked of a model before it is promoted.
+    pub gate: GateSection,
     /// What is kept how long.
     pub retention: RetentionSection,
     /// Metrics and probes.

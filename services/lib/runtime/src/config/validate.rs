@@ -17,6 +17,7 @@ pub(super) fn broken_rules(config: &Config) -> Vec<Broken> {
     super::oidc::broken_rules(config, &mut broken);
     sealing(config, &mut broken);
     broken.extend(config.objects.faults());
+    broken.extend(config.gate.faults());
     if let Err(e) = crate::telemetry::parse_filter(&config.telemetry.filter) {
         broken.push(("telemetry.filter", e));
     }
