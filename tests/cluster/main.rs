@@ -8,6 +8,9 @@
 )]
 
 mod bulk;
+#[path = "../candidates.rs"]
+#[expect(dead_code, reason = "shared with other tests, each of which needs a part of it")]
+mod candidates;
 mod chart;
 mod consents;
 mod consistency;
@@ -23,6 +26,7 @@ mod failover;
 #[path = "../inside.rs"]
 mod inside;
 mod logs;
+mod promotion;
 mod proxy;
 mod rolling;
 mod round_trips;

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use domain::ThresholdSpec;
+use evaluation::gate::GatePolicy;
 use inference::Provider;
 
 /// Settings of a worker.
@@ -54,8 +55,30 @@ pub struct WorkerConfig {
     /// For tests of crashes: the process aborts when it meets this image (SHA-256, hex).
     #[cfg(debug_assertions)]
     pub crash_on: Option<String>,
+    /// What is asked of a model before it is promoted.
+    pub gate: GateConfig,
     /// How long running jobs may take to finish when the worker is told to stop.
     pub drain_grace: Duration,
+}
+
+/// What is asked of a model before it is promoted, and what it is measured on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GateConfig {
+    /// What is asked.
+    pub policy: GatePolicy,
+    /// A folder with a folder of photos for each of many people who are not in any collection; none where what a model
+    /// has forgotten is not looked for.
+    pub general_set: Option<PathBuf>,
+    /// Most people of a collection that are looked at.
+    pub most_subjects: usize,
+    /// Resamples behind the intervals.
+    pub resamples: usize,
+}
+
+impl Default for GateConfig {
+    fn default() -> Self {
+        Self { policy: GatePolicy::default(), general_set: None, most_subjects: 500, resamples: 1000 }
+    }
 }
 
 impl Default for WorkerConfig {
@@ -84,6 +107,7 @@ impl Default for WorkerConfig {
             min_idle: queue::Timing::default().min_idle,
             #[cfg(debug_assertions)]
             crash_on: None,
+            gate: GateConfig::default(),
             drain_grace: Duration::from_secs(20),
         }
     }

@@ -2,6 +2,7 @@
 //! light and dark and on paper. `visavis eval --report` writes them.
 
 mod calibration;
+mod gate;
 mod html;
 mod identification;
 mod plots;
@@ -12,6 +13,7 @@ mod training_run;
 mod verification;
 
 pub use calibration::calibration;
+pub use gate::gate;
 pub use identification::identification;
 pub use shared::{count, gap};
 pub use training::training;
