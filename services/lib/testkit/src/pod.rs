@@ -53,7 +53,6 @@ pub struct Pod {
 struct Plan<'a> {
     manifests: &'a Manifests,
     surroundings: &'a Surroundings,
-    spec: &'a Value,
     folder: &'a Path,
     /// Where each volume lies.
     volumes: HashMap<&'a str, PathBuf>,
@@ -65,7 +64,7 @@ impl Pod {
     pub fn start(manifests: &Manifests, deployment: &str, surroundings: &Surroundings) -> Self {
         let spec = &manifests.get("Deployment", deployment)["spec"]["template"]["spec"];
         let folder = tempfile::Builder::new().prefix("visavis-pod-").tempdir().expect("a folder");
-        let mut plan = Plan { manifests, surroundings, spec, folder: folder.path(), volumes: HashMap::new() };
+        let mut plan = Plan { manifests, surroundings, folder: folder.path(), volumes: HashMap::new() };
         plan.volumes = items(&spec["volumes"]).map(|v| (text(&v["name"]), plan.volume(v))).collect();
         // Nothing but mounts can be written to in a pod: what lands here would have failed there.
         let working = folder.path().join("root");
