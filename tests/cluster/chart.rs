@@ -49,7 +49,7 @@ fn root() -> &'static Path {
 }
 
 fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    fs::read_to_string(path).expect("a file that the test has made")
 }
 
 /// The chart's values for production want TLS towards Redis, which only the machine's own Redis speaks.
