@@ -27,6 +27,7 @@ mod rolling;
 mod round_trips;
 mod sealing;
 mod sealing_cost;
+mod shredded;
 mod slow;
 mod versions;
 

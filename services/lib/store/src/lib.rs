@@ -22,6 +22,7 @@ pub use repo::{
     ErasureRecord, ErasureState, ErasureStep, Erasures, Forgotten, HeldConsent, Idempotency, IdempotencySlot,
     ImportOutcome, ItemResult, Jobs, KnownHead, Lease, Lookup, Mention, Mentions, NewItem, Note, Outcome, Pepper,
     Present, Reach, Removed, RepoError, Rotation, SigningKeys, StoredReply, SubjectHandle, SubjectRow, Subjects,
-    TemplateRow, Templates, Versioned, Wanted, WholeSubject, Whom, Withdrawal, erased_result,
+    TemplateRow, Templates, Unenrolled, UnenrolledPage, Versioned, Wanted, WholeSubject, Whom, Withdrawal,
+    erased_result,
 };
 pub use sealed::{Rewrapped, SealedStore};

@@ -11,16 +11,17 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use domain::{ErrorCode, JobId, JobRecord, RequestId};
+use domain::{ErrorCode, JobId, JobRecord, RequestId, Scope};
 use futures::{Stream, stream};
 use store::{Jobs, Revision, Versioned};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{JobAnswer, visible};
+use super::{JobAnswer, scope, visible};
 use crate::{
     context::Call,
     extract::Ids,
     problem::{ApiProblem, Result},
+    standing::Standing,
     state::App,
 };
 
@@ -36,7 +37,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Server-sent events: `progress` whenever the job has changed, and `done` when it has ended, after which the stream
 /// ends. The data of both is the job without its result. With `last-event-id` only what is newer is told, by whichever
 /// gateway; once `done` was received the answer is 204, which tells an event source to stay away. A gateway that shuts
-/// down ends its streams early: connect again.
+/// down ends its streams early: connect again. So does the end of the key or token: connecting again tells why.
 #[utoipa::path(get, path = "/v1/jobs/{job}/events", tag = "Jobs", security(("bearer" = ["jobs"])),
     params(("job" = JobId, Path), ("last-event-id" = Option<String>, Header, description = "Id of the last event received")),
     responses((status = 200, content_type = "text/event-stream", body = JobAnswer, description = "In `data` of each event"),
@@ -46,6 +47,7 @@ pub(super) async fn events(
     State(app): State<App>,
     call: Call,
     Ids(id): Ids<JobId>,
+    standing: Standing,
     headers: HeaderMap,
 ) -> Result<Response> {
     let jobs = app.jobs(&call.principal.tenant);
@@ -58,7 +60,11 @@ pub(super) async fn events(
         let detail = "as many jobs are being followed here as may be; ask for the job itself instead";
         ApiProblem::new(ErrorCode::Overloaded, detail).retry_after(Duration::from_secs(5))
     })?;
-    let follow = Follow { app, jobs, id, request: call.request_id, told: received, fresh: true, _permit: permit };
+    // As `visible` has it: whoever did not start the job needs the scope of what it does as well.
+    let others = (now.value.key != call.principal.key).then(|| scope(now.value.kind));
+    let standing = standing.needing([Scope::Jobs].into_iter().chain(others).collect());
+    let request = call.request_id;
+    let follow = Follow { app, jobs, id, request, standing, told: received, fresh: true, _permit: permit };
     let sse = Sse::new(follow.events()).keep_alive(KeepAlive::new().interval(ALIVE));
     // Proxies that gather answers would hold events back.
     Ok(([(HeaderName::from_static("x-accel-buffering"), "no")], sse).into_response())
@@ -70,6 +76,7 @@ struct Follow {
     jobs: Jobs,
     id: JobId,
     request: RequestId,
+    standing: Standing,
     /// The version the client has.
     told: Option<Revision>,
     /// Nothing was sent on this connection yet.
@@ -89,7 +96,7 @@ impl Follow {
     /// The next event and whether it is the last; `None` when the stream ends before the job does.
     async fn next(&mut self) -> Option<(Event, bool)> {
         loop {
-            if self.app.draining() {
+            if self.app.draining() || !self.standing.holds(&self.app).await {
                 return None;
             }
             match self.jobs.get(&self.id).await {
