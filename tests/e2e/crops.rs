@@ -194,9 +194,7 @@ async fn crops_go_with_whom_retention_takes() {
     assert_eq!(decision(&client.identify("kept", &Person::Biden.photo()).await.ok()), ("match", "stays"));
 }
 
-/// `cargo test -p visavis-tests --test e2e on_a_server -- --ignored`
 #[tokio::test]
-#[ignore = "the S3 server of tests at times holds a deletion back for many seconds"]
 async fn on_a_server_that_may_be_away_nothing_is_half_done() {
     let mut server = S3Server::start();
     let app = TestApp::start_with(AppOptions { environment: server.environment(), ..AppOptions::default() });
