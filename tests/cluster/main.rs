@@ -32,6 +32,7 @@ mod rolling;
 mod round_trips;
 mod sealing;
 mod sealing_cost;
+mod shredded;
 mod slow;
 mod training;
 mod versions;

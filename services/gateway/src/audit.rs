@@ -25,6 +25,7 @@ use tokio::{
 pub(crate) use entry::{Entry, service};
 
 use crate::{
+    clock::Clock,
     problem::{ApiProblem, Result},
     state::App,
 };
@@ -215,8 +216,13 @@ async fn write(
 pub(crate) async fn trim(app: App) {
     let Some(kept) = app.config.audit_kept else { return };
     let mut rounds = tokio::time::interval(TRIM_EVERY);
+    let mut clock = Clock::now();
     loop {
         rounds.tick().await;
+        if clock.leapt() {
+            tracing::warn!("the clock leapt ahead: no audit trail is trimmed before another interval has passed");
+            continue;
+        }
         let until = Timestamp::from_millis(
             Timestamp::now().as_millis().saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)),
         );

@@ -93,7 +93,7 @@ async fn known(
         request.extensions_mut().insert(place);
     }
     let allowance = async |key: &KeyId| app.admission.allowance(&app.queue, key).await;
-    let from = peer::address(request, &app.config.trusted_proxies);
+    let from = peer::address((request.extensions(), request.headers()), &app.config.trusted_proxies);
     let identified = auth::authenticate(app, request.headers(), from);
     let (principal, allowance) = match &remembered {
         Some((key, _)) => {

@@ -17,6 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     problem::{ApiProblem, Result},
+    standing::Standing,
     state::App,
 };
 
@@ -46,6 +47,7 @@ pub(crate) fn follow(
     headers: &HeaderMap,
     (version, ended): (Revision, bool),
     look: Look,
+    standing: Standing,
 ) -> Result<Response> {
     let received = headers.get("last-event-id").and_then(|v| v.to_str().ok()?.parse().ok()).map(Revision);
     if ended && received == Some(version) {
@@ -55,7 +57,7 @@ pub(crate) fn follow(
         let detail = "as many event streams are open here as may be; ask for the record itself instead";
         ApiProblem::new(ErrorCode::Overloaded, detail).retry_after(Duration::from_secs(5))
     })?;
-    let follow = Follow { app, look, told: received, fresh: true, _permit: permit };
+    let follow = Follow { app, look, standing, told: received, fresh: true, _permit: permit };
     let sse = Sse::new(follow.events()).keep_alive(KeepAlive::new().interval(ALIVE));
     // Proxies that gather answers would hold events back.
     Ok(([(HeaderName::from_static("x-accel-buffering"), "no")], sse).into_response())
@@ -65,6 +67,7 @@ pub(crate) fn follow(
 struct Follow {
     app: App,
     look: Look,
+    standing: Standing,
     /// The version the client has.
     told: Option<Revision>,
     /// Nothing was sent on this connection yet.
@@ -84,7 +87,7 @@ impl Follow {
     /// The next event and whether it is the last; `None` when the stream ends before the record does.
     async fn next(&mut self) -> Option<(Event, bool)> {
         loop {
-            if self.app.draining() {
+            if self.app.draining() || !self.standing.holds(&self.app).await {
                 return None;
             }
             match (self.look)().await {

@@ -32,6 +32,8 @@ use serde::Serialize;
 use store::Revision;
 use utoipa_axum::router::OpenApiRouter;
 
+pub(crate) use patch::merged;
+
 use crate::{extract::tag, state::App};
 
 /// Every route with its part of the OpenAPI document.

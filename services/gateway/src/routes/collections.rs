@@ -134,8 +134,8 @@ fn check(c: &Collection) -> Result<(), Problem> {
     if c.purposes.is_empty() || c.purposes.len() > 32 {
         return Err(Problem::invalid("/purposes", "name 1 to 32 purposes"));
     }
-    if c.name.as_ref().is_some_and(|n| n.len() > 200) {
-        return Err(Problem::invalid("/name", "has at most 200 bytes"));
+    if c.name.as_ref().is_some_and(|n| n.chars().count() > 200) {
+        return Err(Problem::invalid("/name", "has at most 200 characters"));
     }
     let DecisionPolicy { target_fpir, min_margin } = c.decision;
     if !(target_fpir > 0.0 && target_fpir < 1.0) {

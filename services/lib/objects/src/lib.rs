@@ -142,7 +142,7 @@ impl Objects {
                 let (disk, name) = (disk.clone(), name.to_owned());
                 self.on_disk(move || disk.delete(&name)).await
             }
-            Engine::S3(inner) => match self.answered(inner.delete(&path)).await? {
+            Engine::S3(inner) => match self.answered(s3::delete(&**inner, &path)).await? {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
                 Err(e) => Err(ObjectsError::of(&e)),
             },

@@ -23,7 +23,7 @@ pub use repo::{
     IdempotencySlot, ImportOutcome, ItemResult, Jobs, KnownHead, LastRun, Lease, Lookup, Mention, Mentions,
     ModelOrigin, ModelRecord, ModelReport, Models, NewItem, Note, Outcome, Pepper, Present, PromotionPhase,
     PromotionRecord, Promotions, Reach, Removed, RepoError, Rotation, RunOrigin, RunRecord, Runs, SealedObject,
-    SigningKeys, StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Versioned, Wanted,
-    WholeSubject, Whom, Withdrawal, erased_result,
+    SigningKeys, StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Unenrolled, UnenrolledPage,
+    Versioned, Wanted, WholeSubject, Whom, Withdrawal, erased_result,
 };
 pub use sealed::{Rewrapped, SealedStore};

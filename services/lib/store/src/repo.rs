@@ -24,6 +24,7 @@ mod subjects;
 mod templates;
 mod tenants;
 mod transfer;
+mod unenrolled;
 
 use bytes::Bytes;
 use domain::{ErrorCode, Timestamp};
@@ -54,6 +55,7 @@ pub use signing_keys::SigningKeys;
 pub use subjects::{Count, Lookup, Removed, Subjects};
 pub use templates::{ChangedKey, HeldConsent, Present, SubjectRow, TemplateRow, Templates, Wanted};
 pub use transfer::{ImportOutcome, WholeSubject};
+pub use unenrolled::{Unenrolled, UnenrolledPage};
 
 /// How often a change that lost a race is tried again before the caller hears of it.
 const ATTEMPTS: usize = 16;

@@ -1,7 +1,7 @@
 //! `GET /v1/training-runs/{id}/events`: a run's progress as server-sent events.
 
 use axum::{extract::State, http::HeaderMap, response::Response};
-use domain::RunId;
+use domain::{RunId, Scope};
 use futures::FutureExt;
 use store::{RunRecord, Versioned};
 
@@ -11,6 +11,7 @@ use crate::{
     extract::Ids,
     follow::{Look, Told, follow},
     problem::Result,
+    standing::Standing,
     state::App,
 };
 
@@ -18,7 +19,7 @@ use crate::{
 ///
 /// Server-sent events, as those of a job: `progress` whenever the run has changed, about once a second while it trains, and
 /// `done` when it has ended. The data of both is the run. With `last-event-id` only what is newer is told, by whichever
-/// gateway; once `done` was received the answer is 204.
+/// gateway; once `done` was received the answer is 204. The end of the key or token ends the stream.
 #[utoipa::path(get, path = "/v1/training-runs/{run}/events", tag = "Training", security(("bearer" = ["train"])),
     params(("run" = RunId, Path), ("last-event-id" = Option<String>, Header, description = "Id of the last event received")),
     responses((status = 200, content_type = "text/event-stream", body = RunAnswer, description = "In `data` of each event"),
@@ -28,6 +29,7 @@ pub(super) async fn events(
     State(app): State<App>,
     call: Call,
     Ids(id): Ids<RunId>,
+    standing: Standing,
     headers: HeaderMap,
 ) -> Result<Response> {
     let runs = app.runs(&call.principal.tenant);
@@ -36,7 +38,7 @@ pub(super) async fn events(
         let (runs, id) = (runs.clone(), id.clone());
         async move { runs.get(&id).await.map(|found| found.map(told)) }.boxed()
     });
-    follow(app, &headers, (now.version, now.value.state.is_final()), look)
+    follow(app, &headers, (now.version, now.value.state.is_final()), look, standing.needing(vec![Scope::Train]))
 }
 
 fn told(found: Versioned<RunRecord>) -> Told {

@@ -133,6 +133,18 @@ impl CropRecords {
         }
     }
 
+    /// Erases these; one that is not there is gone already.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn erase(&self, of: &[CropOf<'_>]) -> Result<(), RepoError> {
+        for some in of.chunks(BATCH) {
+            let commit = some.iter().fold(Commit::new(), |commit, of| commit.erase(crop_key(of.handle, of.face)));
+            self.store.commit(&self.space, commit).await?;
+        }
+        Ok(())
+    }
+
     /// Erases all of them; how many there were.
     ///
     /// # Errors
