@@ -1,6 +1,7 @@
 //! Every architecture runs in ONNX Runtime as it is written, in batches as in singles.
 
-use architectures::{Architecture, Options, SIDE, build};
+use architectures::{Architecture, SIDE, build};
+use autograd::{Network, Norm, Options, Pass, Trainable};
 use inference::{Engine, Expected, OnnxRuntime, OrtEngine, SessionOptions, Tensor};
 
 use crate::cosine;
@@ -17,7 +18,7 @@ fn faces(n: usize) -> Vec<f32> {
 
 async fn runs(architecture: Architecture) {
     let (_, runtime): (_, OnnxRuntime) = crate::models::load("sface").await;
-    let model = build(architecture, &Options::default()).expect("a model");
+    let model = build(architecture, &architectures::Options::default()).expect("a model");
     let dim = architecture.default_dim();
     let expected = Expected {
         model: architecture.name().into(),
@@ -51,6 +52,13 @@ async fn runs(architecture: Architecture) {
         outputs.push(together);
     }
     assert!(cosine(&outputs[0], &outputs[1]) > 0.999_99, "{architecture}: the rewrites change it");
+    // And the engine that trains it sees the same network.
+    let options = Options { trainable: Trainable::All, norm: Norm::Frozen, threads: 2 };
+    let mut network = Network::new(&model, &options).expect("it can be trained");
+    let trained = network.forward(&input, 3, Pass::Evaluation).expect("it runs");
+    let most = outputs[0].iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let off = trained.iter().zip(&outputs[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(off <= 1e-4 * most, "{architecture}: engine and ONNX Runtime differ by {off} of {most}");
 }
 
 #[tokio::test]

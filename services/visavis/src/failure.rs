@@ -9,6 +9,7 @@ use runtime::ConfigError;
 use runtime::admin::AdminError;
 use runtime::telemetry::TelemetryError;
 use store::StoreError;
+use training::TrainingError;
 use worker::WorkerError;
 
 /// A failed command.
@@ -121,6 +122,16 @@ impl From<WorkerError> for Failure {
         match e {
             WorkerError::Models(e) => e.into(),
             e => Self::Other(e.to_string()),
+        }
+    }
+}
+
+impl From<TrainingError> for Failure {
+    fn from(e: TrainingError) -> Self {
+        match &e {
+            TrainingError::DiskFull { .. } => Self::Unavailable(e.to_string()),
+            _ if e.code().status() < 500 => Self::Usage(e.to_string()),
+            _ => Self::Other(e.to_string()),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use runtime::{Config, Shutdown, telemetry};
-use training::{Outcome, Recipe, TrainingError};
+use training::{Outcome, Recipe};
 
 use crate::cli::{RecipeArgs, TrainArgs, TrainCommand};
 use crate::failure::Failure;
@@ -49,12 +49,12 @@ pub async fn run(config: Config, args: TrainArgs) -> Result<(), Failure> {
         let mut terminal = Terminal::new(stop);
         let outcome = training::train(&recipe, &init.model, &samples, &out, &mut terminal);
         terminal.finish();
-        match outcome.map_err(failed)? {
+        match outcome? {
             Outcome::Stopped { step: 0, .. } => stopped(&out, "photos were being looked at"),
             Outcome::Stopped { step, of } => stopped(&out, &format!("step {step} of {of} was done")),
             Outcome::Finished(finished) => {
                 let manifest = result::write_manifest(&init, &recipe, &finished)?;
-                let parity = parity::check(&config.models, &manifest, (&finished, &samples), &recipe)?;
+                let parity = parity::check(&config.models, &manifest, (&*finished, &samples), &recipe)?;
                 output::text(&result::summary(&finished, &manifest, parity));
                 Ok(())
             }
@@ -91,20 +91,11 @@ impl RecipeArgs {
         } else {
             Recipe::named(name, &self.settings)
         };
-        read.map_err(failed)
+        Ok(read?)
     }
 
     /// The seed that the command line sets, or the recipes' own: an architecture's weights begin with it.
     fn seed(&self) -> u64 {
         self.read("from-scratch").map_or(1, |r| r.seed)
-    }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
-fn failed(e: TrainingError) -> Failure {
-    match &e {
-        TrainingError::DiskFull { .. } => Failure::Unavailable(e.to_string()),
-        _ if e.code().status() < 500 => Failure::Usage(e.to_string()),
-        _ => Failure::Other(e.to_string()),
     }
 }

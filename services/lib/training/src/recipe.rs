@@ -1,6 +1,7 @@
 //! What a run does, as one TOML file: every value has a name, a default and a way to be set from the command line.
 //! Unknown names are errors. Named recipes are embedded. Callers: `visavis train`, the trainer role.
 
+mod learning;
 mod parts;
 mod source;
 
@@ -9,9 +10,9 @@ use vision::Augment;
 
 use crate::TrainingError;
 
+pub use learning::{Distill, LossKind, LossPart, OptimiserKind, OptimiserPart, Prototypes};
 pub use parts::{
-    Batch, Checkpointing, Distill, Head, Input, LossKind, LossPart, Method, NormMode, OptimiserKind, OptimiserPart,
-    Order, Prototypes, Regularise, SplitPart, Tail, ValidationPart,
+    Batch, Checkpointing, Head, Input, Method, NormMode, Order, Regularise, SplitPart, Tail, ValidationPart,
 };
 pub use source::NAMES;
 

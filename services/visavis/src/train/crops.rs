@@ -2,7 +2,7 @@
 //! each photo. What is there and whose photo is unchanged is not made again. Called by `train`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
@@ -85,7 +85,7 @@ pub async fn collect(
 ) -> Result<Option<Cached>, Failure> {
     let photos = photos(data)?;
     fs::create_dir_all(out).map_err(|e| Failure::io("the folder of the run", out, &e))?;
-    let mut store = Store::open(out)?;
+    let mut store = Store::open(out);
     store.keep_what_fits(&photos, aligned)?;
     let missing = &photos[store.entries.len()..];
     if !missing.is_empty() {
@@ -151,19 +151,16 @@ struct Store {
 }
 
 impl Store {
-    fn open(out: &Path) -> Result<Self, Failure> {
-        let path = out.join("crops.jsonl");
-        let mut entries = Vec::new();
-        if let Ok(file) = File::open(&path) {
-            let mut end = 0;
-            // A line that a kill has cut is no line, and nor is what comes after it.
-            for line in BufReader::new(file).split(b'\n').map_while(Result::ok) {
-                let Ok(entry) = serde_json::from_slice::<Entry>(&line) else { break };
-                end += line.len() as u64 + 1;
-                entries.push((entry, end));
-            }
+    fn open(out: &Path) -> Self {
+        let bytes = fs::read(out.join("crops.jsonl")).unwrap_or_default();
+        let (mut entries, mut end) = (Vec::new(), 0);
+        // A line that a kill has cut is no line, and nor is what comes after it.
+        for line in bytes.split_inclusive(|b| *b == b'\n').take_while(|l| l.ends_with(b"\n")) {
+            let Ok(entry) = serde_json::from_slice::<Entry>(line) else { break };
+            end += line.len() as u64;
+            entries.push((entry, end));
         }
-        Ok(Self { out: out.to_owned(), entries })
+        Self { out: out.to_owned(), entries }
     }
 
     /// Keeps the first lines that are of these very photos, and cuts both files after them.

@@ -9,8 +9,8 @@ use architectures::{Architecture, Options, build};
 use models::{ChannelOrder, Manifest, ModelError};
 use onnx::ModelProto;
 use runtime::config::ModelsSection;
+use training::Lineage;
 use training::recipe::{Input, Order};
-use training::{Lineage, TrainingError};
 
 use crate::artefacts::{Shelf, bring};
 use crate::eval::file_name;
@@ -113,11 +113,5 @@ impl Init {
             init: Some(self.manifest.name.clone()),
             revision: option_env!("VISAVIS_REVISION").map(str::to_owned),
         }
-    }
-}
-
-impl From<TrainingError> for Failure {
-    fn from(e: TrainingError) -> Self {
-        super::failed(e)
     }
 }

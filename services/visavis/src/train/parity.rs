@@ -29,7 +29,8 @@ pub fn check(
     // As the service loads it, with the rewrites for serving.
     let model = Model::load(manifest, &shelf.cache, true, Target::Cpu)?;
     let dim = manifest.embedder().map(|e| e.dim);
-    let expected = Expected { item_shape: manifest.item_shape().to_vec(), outputs: Vec::new(), output_dim: dim };
+    let item_shape = manifest.item_shape().to_vec();
+    let expected = Expected { model: manifest.name.clone(), item_shape, outputs: Vec::new(), output_dim: dim };
     let mut engine = OrtEngine::load(&runtime, &model.onnx, &SessionOptions::default(), &expected)?;
     let [channels, height, width] = manifest.item_shape();
     let mut least = 1.0f64;

@@ -62,3 +62,21 @@ fn a_folder_that_cannot_be_written_is_named() {
     let error = run(&recipe(&[]), &people(), &file.join("run"), &mut Heard::default()).unwrap_err().to_string();
     assert!(error.contains("file/run") && error.contains("written"), "{error}");
 }
+
+#[test]
+fn a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_when_there_is_room() {
+    let Some(disk) = testkit::SmallDisk::mount_or_skip(8) else { return };
+    let (settings, folder) = (["epochs=2"], disk.path().join("run"));
+    let mut stopped = Heard { stop_at: Some(12), ..Heard::default() };
+    run(&recipe(&settings), &people(), &folder, &mut stopped).unwrap();
+    let before = fs::read(folder.join("checkpoint.bin")).unwrap();
+    disk.fill_but(40);
+    let error = run(&recipe(&settings), &people(), &folder, &mut Heard::default()).unwrap_err();
+    assert!(matches!(error, TrainingError::DiskFull { .. }), "{error}");
+    assert!(error.to_string().contains("the disk is full"), "{error}");
+    assert!(fs::read(folder.join("checkpoint.bin")).unwrap() == before, "what was there is whole");
+    disk.empty();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let model = finished(&recipe(&settings), &people(), &folder);
+    assert!(model == finished(&recipe(&settings), &people(), elsewhere.path()));
+}
