@@ -62,7 +62,6 @@ pub struct Kit {
     pub tenant: TenantId,
     pub collection: CollectionId,
     pub pepper: Pepper,
-    pub metrics: prometheus::Registry,
     models: Models,
     runtime: OnnxRuntime,
 }
@@ -117,7 +116,6 @@ impl Kit {
             queue: Queue::memory(MemoryOptions::default()),
             held: Arc::default(),
             taken: Taken::default(),
-            metrics: prometheus::Registry::new(),
             folder,
             store,
             crops,
