@@ -8,6 +8,10 @@
 )]
 
 mod bulk;
+#[path = "../candidates.rs"]
+#[expect(dead_code, reason = "shared with other tests, each of which needs a part of it")]
+mod candidates;
+mod chart;
 mod consents;
 mod consistency;
 #[path = "../crowd.rs"]
@@ -22,6 +26,7 @@ mod failover;
 #[path = "../inside.rs"]
 mod inside;
 mod logs;
+mod promotion;
 mod proxy;
 mod rolling;
 mod round_trips;
@@ -30,6 +35,7 @@ mod sealing_cost;
 mod slow;
 mod training;
 mod versions;
+mod watched;
 
 use serde_json::Value;
 use tokio::sync::Mutex;

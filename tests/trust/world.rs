@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::candidates::tiny;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -123,6 +124,7 @@ impl World {
             "/v1/api-keys?limit=100".to_owned(),
             "/v1/erasures?limit=100".to_owned(),
             "/v1/training-runs?limit=100".to_owned(),
+            "/v1/models?limit=100".to_owned(),
         ] {
             let mut seen = self.acme.get(&path).await.ok();
             if path.ends_with("/stats") {
@@ -191,7 +193,9 @@ async fn furnish(acme: &Client) -> BTreeMap<&'static str, String> {
         assert!(began.elapsed() < LONG, "no receipt of an erasure of nobody");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let model = model(acme).await;
     BTreeMap::from([
+        ("model", model),
         ("collection", "acme-staff".to_owned()),
         ("subject", "acme-anna".to_owned()),
         ("face", text(&enrolled["faces"][0]["id"])),
@@ -201,4 +205,16 @@ async fn furnish(acme: &Client) -> BTreeMap<&'static str, String> {
         ("erasure", erasure),
         ("run", run),
     ])
+}
+
+/// A model that the gate has looked at and refused: nobody here has a retained picture.
+async fn model(acme: &Client) -> String {
+    let leave = json!({"promotion": {"without_crops": "leave"}});
+    drop(acme.patch("/v1/collections/acme-staff", &leave).await.expect(200));
+    let made = tiny("tiny").register(acme, "acme-tiny").await.expect(201).json;
+    let id = made["id"].as_str().expect("an id").to_owned();
+    let promote = format!("/v1/models/{id}/promote");
+    let answer = acme.post(&promote, &json!({"collection_id": "acme-staff"})).await.expect(409);
+    drop(answer.problem("gate_failed"));
+    id
 }

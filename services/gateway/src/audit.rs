@@ -17,7 +17,10 @@ use domain::{ErrorCode, TenantId, Timestamp};
 use evidence::{AuditDraft, SignedHead};
 use futures::future::join_all;
 use store::{Audit, KnownHead, RepoError, SigningKeys, Store, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
 
 pub(crate) use entry::{Entry, service};
 
@@ -33,6 +36,8 @@ const BATCH: usize = 256;
 /// How often a batch that could not be written is tried again, and the pause before.
 const ATTEMPTS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long an event for which nobody waits is kept back for others: a commit flushes a disk, whatever it holds.
+const GATHER: Duration = Duration::from_millis(20);
 /// Tenants whose heads are remembered.
 const HEADS: usize = 4096;
 /// Time between two looks for events that are too old.
@@ -43,13 +48,15 @@ struct Waiting {
     tenant: TenantId,
     /// None of somebody who only wants to know that all before is on record.
     draft: Option<AuditDraft>,
+    /// Whether somebody waits until it is written.
+    attended: bool,
     done: oneshot::Sender<Result<(), String>>,
 }
 
 impl Waiting {
     /// An event whose writing nobody waits for.
     fn unattended(tenant: &TenantId, draft: AuditDraft) -> Self {
-        Self { tenant: tenant.clone(), draft: Some(draft), done: oneshot::channel().0 }
+        Self { tenant: tenant.clone(), draft: Some(draft), attended: false, done: oneshot::channel().0 }
     }
 }
 
@@ -113,7 +120,7 @@ impl AuditLog {
 
     async fn hand_in(&self, tenant: &TenantId, draft: Option<AuditDraft>) -> Result<()> {
         let (done, written) = oneshot::channel();
-        let waiting = Waiting { tenant: tenant.clone(), draft, done };
+        let waiting = Waiting { tenant: tenant.clone(), draft, attended: true, done };
         let sent = self.sender.send(waiting).await.is_ok();
         match written.await {
             Ok(Ok(())) if sent => Ok(()),
@@ -129,10 +136,23 @@ fn unwritten() -> ApiProblem {
 }
 
 impl AuditWriter {
+    /// Waits for a moment for more events, unless somebody waits for one of those that there are.
+    async fn gather(&mut self, waiting: &mut Vec<Waiting>) {
+        let until = Instant::now() + GATHER;
+        while waiting.len() < BATCH && !waiting.iter().any(|one| one.attended) {
+            let room = BATCH - waiting.len();
+            match timeout_at(until, self.inbox.recv_many(waiting, room)).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
     /// Writes until every sender is gone or it is dropped.
     pub async fn run(mut self) {
         let mut waiting = Vec::with_capacity(BATCH);
         while self.inbox.recv_many(&mut waiting, BATCH).await > 0 {
+            self.gather(&mut waiting).await;
             let mut tenants: HashMap<TenantId, Vec<Waiting>> = HashMap::new();
             for one in waiting.drain(..) {
                 tenants.entry(one.tenant.clone()).or_default().push(one);

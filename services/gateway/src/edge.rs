@@ -133,7 +133,7 @@ async fn through(
         let who = who.clone();
         return streamed(app, &who, (request, incoming), next).await;
     }
-    let limit = if rule.takes_images { app.config.limits.request_bytes } else { app.config.limits.json_bytes };
+    let limit = if rule.takes_files { app.config.limits.request_bytes } else { app.config.limits.json_bytes };
     let lane = lane(app, rule, &request)?;
     let admitted = app.admission.admit(who, incoming.expected(request.headers(), limit)?, lane == Some(Lane::Bulk))?;
     if let Some(Lane::Interactive(within)) = lane

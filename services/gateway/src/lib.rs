@@ -29,6 +29,7 @@ mod openapi;
 mod peer;
 mod pending;
 mod problem;
+mod promotions;
 mod retention;
 mod routes;
 mod server;

@@ -12,6 +12,7 @@ mod erasures;
 mod faces;
 mod identify;
 pub(crate) mod jobs;
+mod models;
 mod parameters;
 mod patch;
 mod probes;
@@ -50,6 +51,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(consents::routes())
         .merge(transfer::routes())
         .merge(jobs::routes())
+        .merge(models::routes())
         .merge(erasures::routes())
         .merge(training_runs::routes())
         .merge(audit_events::routes())

@@ -8,6 +8,7 @@ use std::sync::{
 use ::crops::Crops;
 use domain::{Collection, CollectionId, ErrorCode, Principal, TenantId};
 use queue::Queue;
+use registry::Registry;
 use store::{
     ApiKeys, Audit, Collections, Consents, Erasures, Idempotency, Jobs, Pepper, Runs, SigningKeys, Store, Subjects,
     Versioned,
@@ -50,6 +51,8 @@ pub(crate) struct AppState {
     pub queue: Queue,
     /// Where crops are kept, if anywhere.
     pub crops: Option<Crops>,
+    /// Registered models, if files can be kept anywhere.
+    pub models: Option<Registry>,
     /// Where workers send replies for this gateway.
     pub reply_to: String,
     pub pending: Pending,
@@ -81,6 +84,7 @@ pub(crate) struct Parts {
     pub pepper: Pepper,
     pub queue: Queue,
     pub crops: Option<Crops>,
+    pub models: Option<Registry>,
     pub reply_to: String,
     pub metrics: Metrics,
     pub oidc: Oidc,
@@ -92,7 +96,8 @@ pub(crate) struct Parts {
 impl AppState {
     /// The state, and who writes its audit trail.
     pub fn new(parts: Parts) -> (Self, AuditWriter) {
-        let Parts { config, store, pepper, queue, crops, reply_to, metrics, oidc, system, rules, document } = parts;
+        let Parts { config, store, pepper, queue, crops, models, reply_to, metrics, oidc, system, rules, document } =
+            parts;
         let (audit, writer) = AuditLog::new(store.clone());
         let state = Self {
             audit,
@@ -113,6 +118,7 @@ impl AppState {
             pepper,
             queue,
             crops,
+            models,
             reply_to,
             metrics,
             oidc,

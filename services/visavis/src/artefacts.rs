@@ -69,29 +69,33 @@ pub fn prepare(section: &ModelsSection, provider: Provider) -> Result<Artefacts,
     bring(&shelf.cache, &wanted, section.offline)?;
     let target = match provider {
         Provider::Cpu => Target::Cpu,
-        Provider::Cuda => Target::Gpu,
+        Provider::Cuda | Provider::Tensorrt => Target::Gpu,
     };
     narrow_fits(&shelf.catalogue, &selection, provider)?;
     let models = ModelSet::load(&shelf.catalogue, &shelf.cache, &selection, target)?;
-    Ok(Artefacts { models, runtime: loaded(&shelf, section, pinned)? })
+    Ok(Artefacts { models, runtime: runtime(&shelf, section)? })
 }
 
 /// Fetches what is missing of the configured models and the runtime, and loads the latter alone.
 ///
 /// # Errors
 /// As [`prepare`].
-pub fn runtime(shelf: &Shelf, section: &ModelsSection) -> Result<OnnxRuntime, Failure> {
-    let pinned = shelf.pinned_runtime(section)?;
-    let wanted: Vec<Artefact> =
-        shelf.catalogue.wanted(&selection(section))?.into_iter().chain(pinned.clone()).collect();
-    bring(&shelf.cache, &wanted, section.offline)?;
-    loaded(shelf, section, pinned)
+pub fn models_and_runtime(shelf: &Shelf, section: &ModelsSection) -> Result<OnnxRuntime, Failure> {
+    bring(&shelf.cache, &shelf.catalogue.wanted(&selection(section))?, section.offline)?;
+    runtime(shelf, section)
 }
 
-fn loaded(shelf: &Shelf, section: &ModelsSection, pinned: Option<Artefact>) -> Result<OnnxRuntime, Failure> {
-    let library = match (&section.runtime_library, pinned) {
+/// Loads ONNX Runtime alone, fetched if it is missing.
+///
+/// # Errors
+/// The download's, or a library that cannot be loaded.
+pub fn runtime(shelf: &Shelf, section: &ModelsSection) -> Result<OnnxRuntime, Failure> {
+    let library = match (&section.runtime_library, shelf.pinned_runtime(section)?) {
         (Some(own), _) => own.clone(),
-        (None, Some(pinned)) => shelf.cache.path_of(&pinned),
+        (None, Some(pinned)) => {
+            bring(&shelf.cache, std::slice::from_ref(&pinned), section.offline)?;
+            shelf.cache.path_of(&pinned)
+        }
         (None, None) => return Err(Failure::Other("no ONNX Runtime is configured".into())),
     };
     Ok(OnnxRuntime::load(&library)?)
@@ -101,7 +105,7 @@ fn loaded(shelf: &Shelf, section: &ModelsSection, pinned: Option<Artefact>) -> R
 fn narrow_fits(catalogue: &Catalogue, selection: &Selection, provider: Provider) -> Result<(), Failure> {
     let (detector, embedder) = catalogue.resolve(selection)?;
     let Some(narrow) = [embedder, detector].into_iter().find(|m| m.quantised.is_some()) else { return Ok(()) };
-    if provider == Provider::Cuda {
+    if provider != Provider::Cpu {
         let name = &narrow.name;
         return Err(Failure::Usage(format!("{name} is for processors: on a GPU choose the float model")));
     }

@@ -13,13 +13,17 @@ mod bench;
 mod convert;
 mod eval;
 mod evidence;
+mod healthcheck;
 mod sealing;
+mod train;
 
 pub use bench::{BenchCommand, ModelsBenchArgs, OutputArgs, PipelineArgs, SearchArgs, ServeArgs};
 pub use convert::{CompreFaceArgs, ConvertCommand};
 pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, TableFormat, VerificationArgs};
 pub use evidence::{AuditArgs, AuditCommand, ReceiptArgs, ReceiptsCommand};
+pub use healthcheck::HealthcheckArgs;
 pub use sealing::SealingCommand;
+pub use train::{NewArgs, PhotoArgs, PreviewArgs, RecipeArgs, TrainArgs, TrainCommand};
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
 #[derive(Debug, Parser)]
@@ -40,6 +44,8 @@ pub enum Command {
     Gateway(UpArgs),
     /// Run models alone, for gateways that share the queue and the store
     Worker(WorkerArgs),
+    /// Ask the process beside this one whether it is ready: for containers, whose images have no shell
+    Healthcheck(HealthcheckArgs),
     /// Carry out training runs alone, for gateways that share the queue and the store
     Trainer(WorkerArgs),
     /// Look at lanes and dead letters, try these again or drop them
@@ -72,6 +78,8 @@ pub enum Command {
         #[command(subcommand)]
         command: ModelsCommand,
     },
+    /// Train a model on photos of people, one folder each
+    Train(Box<TrainArgs>),
     /// Measure accuracy on labelled pictures
     Eval {
         #[command(subcommand)]
@@ -109,6 +117,8 @@ pub enum ModelsCommand {
         #[command(flatten)]
         models: ModelArgs,
     },
+    /// Make a model with random weights, to be trained
+    New(NewArgs),
     /// Make an 8-bit file of a model, with ranges found on photos of yours
     Quantize(QuantizeArgs),
 }

@@ -8,6 +8,7 @@ use crops::{Crops, CropsError};
 use link::{Link, LinkError, LinkOptions, ServerReport};
 use objects::Objects;
 use queue::{Queue, RedisEngine, RedisOptions};
+use registry::{Registry, Rules};
 use runtime::config::{Erase, QueueEngine, RedisSection, StoreEngine};
 use runtime::{Condition, Config, Secret, Shutdown};
 use store::{EraseMode, RedbOptions, RedbStore, RedisStore, RedisStoreOptions, Store};
@@ -35,6 +36,8 @@ pub struct Engines {
     pub crops: Option<Crops>,
     /// The place that these lie in, for others.
     pub objects: Option<Objects>,
+    /// Registered models, whose files lie in the same place.
+    pub models: Option<Registry>,
     /// Keys that seal what this process keeps beside them; none where nothing is sealed.
     pub keyring: Option<Arc<Keyring>>,
 }
@@ -55,7 +58,9 @@ pub async fn open(
     let store = keys.over_store(store).await?;
     let objects = objects_place::objects(config, data)?;
     let Some(crops) = crops(objects.clone(), &store, (shutdown, waiting)).await? else { return Ok(None) };
-    Ok(Some(Engines { queue, store, durability, crops, objects, keyring: keys.ring()? }))
+    let rules = Rules { accept_licence: config.models.accept_licence };
+    let models = objects.clone().map(|objects| Registry::new(store.clone(), objects, rules));
+    Ok(Some(Engines { queue, store, durability, crops, objects, models, keyring: keys.ring()? }))
 }
 
 /// The queue on the configured server, for tools.

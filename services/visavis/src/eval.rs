@@ -20,6 +20,8 @@ use runtime::telemetry;
 use crate::cli::EvalCommand;
 use crate::failure::Failure;
 
+pub use pictures::file_name;
+
 /// Which face of a picture counts; part of every report.
 const FACE: &str = "the most prominent (largest and most central)";
 

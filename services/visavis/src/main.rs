@@ -13,10 +13,12 @@ mod engines;
 mod eval;
 mod evidence_command;
 mod failure;
+mod healthcheck;
 mod maintenance;
 mod models_command;
 mod objects_place;
 mod output;
+mod person_folders;
 mod progress;
 mod queue_command;
 mod records;
@@ -26,7 +28,8 @@ mod sealing;
 mod sealing_command;
 mod settings;
 mod system;
-mod training;
+mod train;
+mod trainer_role;
 mod up;
 mod wiring;
 
@@ -70,6 +73,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up(args) => up::run(settings::load(&args.settings())?, Roles::Up).await,
         Command::Gateway(args) => up::run(settings::load(&args.settings())?, Roles::Gateway).await,
         Command::Worker(args) => up::run(settings::load(&args.settings())?, Roles::Worker).await,
+        Command::Healthcheck(args) => healthcheck::run(&settings::load(&args.settings())?.config, args.live).await,
         Command::Trainer(args) => up::run(settings::load(&args.settings())?, Roles::Trainer).await,
         Command::Queue { command } => queue_command::run(&settings::load(&command.settings())?.config, &command).await,
         Command::Convert { command: ConvertCommand::Compreface(args) } => convert::compreface(&args),
@@ -86,10 +90,12 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             ModelsCommand::Import { file, models } => {
                 models_command::import(&settings::load(&models.settings())?.config, &file)
             }
+            ModelsCommand::New(args) => models_command::new(&args),
             ModelsCommand::Quantize(args) => {
                 models_command::quantize(settings::load(&args.models.settings())?.config, args).await
             }
         },
+        Command::Train(args) => train::run(settings::load(&args.settings())?.config, *args).await,
         Command::Eval { command } => eval::run(settings::load(&command.settings())?.config, command).await,
         Command::Bench { command } => bench::run(settings::load(&command.settings())?.config, command).await,
         Command::Openapi => {

@@ -1,5 +1,6 @@
-//! `visavis models list | fetch | import | quantize`.
+//! `visavis models list | fetch | import | new | quantize`.
 
+pub mod new;
 mod quantize;
 
 use std::path::Path;
@@ -11,6 +12,7 @@ use crate::artefacts::{Shelf, bring, selection};
 use crate::failure::Failure;
 use crate::output;
 
+pub use new::new;
 pub use quantize::quantize;
 
 /// Prints a table of all models.

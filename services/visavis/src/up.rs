@@ -24,7 +24,7 @@ use crate::maintenance::Reach;
 use crate::progress::Bars;
 use crate::roles::{Role, Roles, ended_early};
 use crate::system::Process;
-use crate::{data_dir, descriptors, maintenance, output, sample, training, wiring};
+use crate::{data_dir, descriptors, maintenance, output, sample, trainer_role, wiring};
 
 /// What the roles share.
 struct Core {
@@ -154,7 +154,9 @@ impl Core {
             if let Some(crops) = self.engines.crops.clone() {
                 let o = &self.config.objects;
                 let (every, older) = (o.sweep_every(), o.orphan_after());
-                sweeps = Some(Role::spawn(move |stop| maintenance::sweep_crops(crops, (every, older), stop)));
+                let models = self.engines.models.clone();
+                sweeps =
+                    Some(Role::spawn(move |stop| maintenance::sweep_objects((crops, models), (every, older), stop)));
             }
             self.process.waiting("joining the others");
             tokio::select! {
@@ -183,7 +185,7 @@ impl Core {
             upkeep.finish("maintenance").await;
         }
         if let Some(sweeps) = &mut sweeps {
-            sweeps.finish("sweeps of crops").await;
+            sweeps.finish("sweeps of objects").await;
         }
         outcome
     }
@@ -200,7 +202,7 @@ impl Core {
             return Ok(None);
         }
         tokio::select! {
-            started = training::start(&self.config, &self.engines, &self.registry) => started.map(Some),
+            started = trainer_role::start(&self.config, &self.engines, &self.registry) => started.map(Some),
             // A signal during a download: there is nothing to drain.
             () = self.shutdown.begun() => Ok(None),
         }
@@ -222,6 +224,7 @@ impl Core {
             store: self.engines.store.clone(),
             queue: self.engines.queue.clone(),
             crops: self.engines.crops.clone(),
+            models: self.engines.models.clone(),
             registry: self.registry.clone(),
             system: self.process.clone(),
         };
@@ -241,6 +244,7 @@ impl Core {
             runtime: artefacts.runtime,
             galleries: self.galleries.clone(),
             crops: self.engines.crops.clone(),
+            model_registry: self.engines.models.clone(),
             registry: self.registry.clone(),
         };
         Ok(Worker::start(wiring::worker(&self.config), deps).await?)

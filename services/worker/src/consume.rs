@@ -12,13 +12,14 @@ use futures::FutureExt;
 use queue::{Consumer, Delivery};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use wire::v1::{BulkRequest, envelope::Request, reply::Outcome};
+use wire::v1::envelope::Request;
 
 use crate::{
     drain::Running,
     jobs::{
-        self, Desk,
+        self, Desk, Done,
         bulk::{self, Slice},
+        promotion,
     },
     pipeline::Context,
     stages::respond,
@@ -131,9 +132,8 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
         leave_to_newer(delivery).await;
         return;
     }
-    if let Some(Request::Bulk(strand)) = &delivery.envelope.request {
-        let strand = strand.clone();
-        see_to_strand(desk, delivery, &strand, &context).await;
+    if matches!(delivery.envelope.request, Some(Request::Bulk(_) | Request::Promotion(_))) {
+        see_to_strand(desk, delivery, &context).await;
         return;
     }
     // The envelope moves to the job for its images' sake; what the reply needs stays with the delivery.
@@ -162,25 +162,32 @@ async fn leave_to_newer(delivery: Delivery) {
     }
 }
 
-/// One slice of a bulk job's strand. A strand with more to do goes to the end of the lane; one that failed for want of
-/// the store goes back undone.
-async fn see_to_strand(desk: &Desk, delivery: Delivery, strand: &BulkRequest, context: &Context) {
-    let last = delivery.envelope.attempt >= MAX_DELIVERIES;
-    let work = in_turn(desk, alone(&delivery), bulk::slice(desk, &delivery.envelope, strand, last, context));
+/// One slice of a strand, of a bulk job or of a promotion. A strand with more to do goes to the end of the lane; one that
+/// failed for want of the store goes back undone.
+async fn see_to_strand(desk: &Desk, delivery: Delivery, context: &Context) {
+    let (envelope, last) = (&delivery.envelope, delivery.envelope.attempt >= MAX_DELIVERIES);
+    let slice = async {
+        match &envelope.request {
+            Some(Request::Bulk(strand)) => bulk::slice(desk, envelope, strand, last, context).await,
+            Some(Request::Promotion(request)) => promotion::slice(desk, envelope, request, context).await,
+            _ => Ok(Slice::Done),
+        }
+    };
+    let work = in_turn(desk, alone(&delivery), slice);
     let done = with_heartbeat(&delivery, AssertUnwindSafe(work).catch_unwind()).await;
     let job = delivery.envelope.job_id.clone();
     let outcome = match done {
         Ok(Ok(Slice::More)) => delivery.requeue().await,
         Ok(Ok(Slice::Done)) => delivery.acknowledge().await,
         Ok(Err(problem)) => {
-            tracing::warn!(%job, %problem, "a slice of a bulk job is put off");
+            tracing::warn!(%job, %problem, "a slice of a strand is put off");
             tokio::time::sleep(BACKOFF).await;
             delivery.release().await;
             Ok(())
         }
         // Given back by the destructor: it counts, so that what panics every time ends as a dead letter.
         Err(_) => {
-            tracing::error!(%job, "a slice of a bulk job panicked");
+            tracing::error!(%job, "a slice of a strand panicked");
             return;
         }
     };
@@ -217,7 +224,7 @@ fn deadline(delivery: &Delivery) -> Instant {
     Instant::now() + left.min(Duration::from_secs(24 * 3600))
 }
 
-fn count(desk: &Desk, kind: &str, outcome: &Result<Outcome, Problem>) {
+fn count(desk: &Desk, kind: &str, outcome: &Result<Done, Problem>) {
     let outcome = match outcome {
         Ok(_) => "ok",
         Err(p) => p.code.slug(),

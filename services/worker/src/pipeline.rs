@@ -104,6 +104,14 @@ impl Pipeline {
         self.detect_and_cut(image, (max_faces, Cut::Close), context).await
     }
 
+    /// As [`Self::detect`], each face with what lies around it as well ([`AlignedFace::wide`]): for training.
+    ///
+    /// # Errors
+    /// As [`Self::detect`].
+    pub async fn detect_wide(&self, image: Bytes, max_faces: usize, context: &Context) -> Result<Found, Problem> {
+        self.detect_and_cut(image, (max_faces, Cut::AlsoWide), context).await
+    }
+
     /// Name and side of the alignment.
     #[must_use]
     pub(crate) const fn alignment(&self) -> Alignment {

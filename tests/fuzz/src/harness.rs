@@ -82,7 +82,14 @@ fn request(request: Request) {
             r.embeddings.into_iter().for_each(embedding);
         }
         Request::Verify(r) => r.embedding.into_iter().for_each(embedding),
-        Request::Detect(_) | Request::Embed(_) | Request::CatchUp(_) | Request::Bulk(_) | Request::Train(_) => {}
+        Request::Detect(_)
+        | Request::Embed(_)
+        | Request::CatchUp(_)
+        | Request::Bulk(_)
+        | Request::Gate(_)
+        | Request::Promotion(_)
+        | Request::Prepare(_)
+        | Request::Train(_) => {}
     }
 }
 
@@ -140,7 +147,7 @@ fn outcome(outcome: Outcome) {
         Outcome::Verify(r) => {
             let _ = Decision::try_from(r.decision());
         }
-        Outcome::CatchUp(_) => {}
+        Outcome::CatchUp(_) | Outcome::Gate(_) | Outcome::Prepare(_) => {}
     }
 }
 

@@ -8,7 +8,7 @@ use store::{Enrolled, Lease};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{Sweep, sweep};
-use crate::{context::Call, problem::Result, state::App};
+use crate::{context::Call, problem::Result, promotions, state::App};
 
 /// How long the lease holds, and how often it is renewed or asked for.
 const LEASE: Duration = Duration::from_secs(30);
@@ -114,6 +114,7 @@ async fn round(app: &App) -> Result<()> {
 
 /// One collection: how many subjects are left.
 async fn one(app: &App, tenant: &TenantId, collection: &Collection) -> Result<u64> {
+    promotions::retire_due(app, tenant, collection).await?;
     let call = Call { deadline: Some(app.config.times.max_deadline), ..Call::of_service(tenant, None)? };
     let how = Sweep { dry_run: false, at: Timestamp::now(), until: Instant::now() + PATIENCE };
     let swept = sweep(app, &call, &collection.id, how).await?;

@@ -7,8 +7,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    Collection, CollectionId, ConsentPolicy, DecisionPolicy, Metadata, Problem, Purpose, QualityGate, RetainCrops,
-    Retention, Timestamp, TrainingPolicy,
+    Collection, CollectionId, ConsentPolicy, DecisionPolicy, Metadata, Problem, PromotionPolicy, Purpose, QualityGate,
+    RetainCrops, Retention, Timestamp, TrainingPolicy,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -59,6 +59,9 @@ struct NewCollection {
     /// When it starts a training run by itself.
     #[serde(default)]
     training: TrainingPolicy,
+    /// How models change in it.
+    #[serde(default)]
+    promotion: PromotionPolicy,
     /// The caller's own labels.
     #[serde(default)]
     metadata: Metadata,
@@ -91,6 +94,9 @@ struct CollectionPatch {
     /// When it starts a training run by itself.
     #[serde(default)]
     training: TrainingPolicy,
+    /// How models change in it.
+    #[serde(default)]
+    promotion: PromotionPolicy,
     /// The caller's own labels.
     #[serde(default)]
     metadata: Metadata,
@@ -144,6 +150,7 @@ fn check(c: &Collection) -> Result<(), Problem> {
     if c.training.auto && c.retain_crops == RetainCrops::None {
         return Err(Problem::invalid("/training/auto", "needs crops to learn from: set retain_crops to \"training\""));
     }
+    c.promotion.check("/promotion")?;
     c.metadata.check("/metadata")
 }
 
@@ -165,8 +172,10 @@ async fn create(State(app): State<App>, call: Call, JsonBody(new): JsonBody<NewC
         idle_from: new.retention.idle_days.map(|_| now),
         consent: new.consent,
         training: new.training,
+        promotion: new.promotion,
         metadata: new.metadata,
         contract,
+        serving: None,
         created_at: now,
         updated_at: now,
     };
@@ -224,8 +233,10 @@ async fn change(
         retention,
         consent,
         training,
+        promotion,
         metadata,
         idle_from,
+        serving,
         ..
     } = found.value;
     let present = CollectionPatch {
@@ -237,19 +248,12 @@ async fn change(
         retention,
         consent,
         training,
+        promotion,
         metadata,
     };
-    let CollectionPatch {
-        name,
-        purposes,
-        decision,
-        quality_gate,
-        retain_crops,
-        retention,
-        consent,
-        training,
-        metadata,
-    } = merge(&present, patch)?;
+    let merged: CollectionPatch = merge(&present, patch)?;
+    let CollectionPatch { name, purposes, decision, quality_gate, retain_crops, retention, .. } = merged;
+    let CollectionPatch { consent, training, promotion, metadata, .. } = merged;
     let updated_at = Timestamp::now();
     let changed = Collection {
         id,
@@ -266,7 +270,9 @@ async fn change(
         idle_from: retention.idle_days.map(|_| idle_from.unwrap_or(updated_at)),
         consent,
         training,
+        promotion,
         metadata,
+        serving,
     };
     check(&changed)?;
     crops::check(&app, retain_crops)?;

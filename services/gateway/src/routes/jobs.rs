@@ -85,6 +85,7 @@ fn scope(kind: JobKind) -> Scope {
         JobKind::Verify => Scope::Verify,
         JobKind::CatchUp => Scope::Erase,
         JobKind::Train => Scope::Train,
+        JobKind::Promote => Scope::Models,
     }
 }
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CollectionId, Consent, ConsentPolicy, ContractId, Metadata, Purpose, QualityLevel, Retention, Timestamp,
-    TrainingPolicy,
+    CollectionId, Consent, ConsentPolicy, ContractId, Metadata, PromotionPolicy, Purpose, QualityLevel, Retention,
+    Serving, Timestamp, TrainingPolicy,
 };
 
 /// When an identification counts as a match.
@@ -114,8 +114,14 @@ pub struct Collection {
     /// The caller's own labels.
     #[serde(default)]
     pub metadata: Metadata,
-    /// Contract of the templates within; set by the first enrolment's model.
+    /// How models change in it.
+    #[serde(default)]
+    pub promotion: PromotionPolicy,
+    /// Contract of the templates that are searched.
     pub contract: ContractId,
+    /// Its models, once one was promoted; before, the deployment's own serves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Box<Serving>>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.

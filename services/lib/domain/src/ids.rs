@@ -127,6 +127,10 @@ id!(
     SubjectId, "subject id"
 );
 id!(
+    /// A registered model; a UUIDv7, or the name of one that the deployment brought along.
+    ModelId, "model id"
+);
+id!(
     /// One enrolled face (sample) of a subject.
     FaceId, "face id"
 );

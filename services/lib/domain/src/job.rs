@@ -57,6 +57,8 @@ pub enum JobKind {
     BulkIdentify,
     /// Carry out a training run.
     Train,
+    /// Hold a model against the one that answers for a collection, and promote it if it passes.
+    Promote,
 }
 
 impl JobKind {
@@ -74,6 +76,7 @@ impl JobKind {
             Self::BulkEnrol => "bulk_enrol",
             Self::BulkIdentify => "bulk_identify",
             Self::Train => "train",
+            Self::Promote => "promote",
         }
     }
 }

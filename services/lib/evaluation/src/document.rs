@@ -1,9 +1,10 @@
 //! What a report says, as the JSON that is written beside it: measures, the points of its plots, the pictures behind
-//! the worst comparisons, and where it all comes from. Made by `visavis eval`; drawn by [`crate::report`]; read again
+//! the worst comparisons, and where it all comes from. Made by `visavis eval` and `visavis train`; drawn by [`crate::report`]; read again
 //! to compare two runs. A schema's number rises when a field changes its meaning or goes.
 
 mod calibration;
 mod identification;
+mod training;
 pub mod training_run;
 mod verification;
 
@@ -12,6 +13,9 @@ use serde::{Deserialize, Serialize};
 pub use calibration::{CALIBRATION, Calibration, CalibrationSample, Guard, InUse, Suspect, Suspicion};
 pub use identification::{
     Enrolment, IDENTIFICATION, Identification, IdentificationProtocol, SearchCohorts, Service, ServicePoint,
+};
+pub use training::{
+    LossPoint, Measured, TRAINING, Training, TrainingData, TrainingLineage, TrainingProtocol, ValidationPoint,
 };
 pub use verification::{VERIFICATION, Verification, VerificationProtocol};
 

@@ -2,17 +2,21 @@
 //! light and dark and on paper. `visavis eval --report` writes them.
 
 mod calibration;
+mod gate;
 mod html;
 mod identification;
 mod plots;
 mod shared;
 mod svg;
+mod training;
 mod training_run;
 mod verification;
 
 pub use calibration::calibration;
+pub use gate::gate;
 pub use identification::identification;
 pub use shared::{count, gap};
+pub use training::training;
 pub use training_run::training_run;
 pub use verification::verification;
 

@@ -1,7 +1,13 @@
 //! Looking things up in a graph and adding to it. Callers: the rewrites, and tools that change graphs.
 
 use crate::{
-    proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, attribute_proto::AttributeType},
+    proto::{
+        AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+        attribute_proto::AttributeType,
+        tensor_proto::DataType,
+        tensor_shape_proto::{Dimension, dimension::Value as DimValue},
+        type_proto,
+    },
     tensor,
 };
 
@@ -113,6 +119,29 @@ pub fn int(name: &str, value: i64) -> AttributeProto {
         r#type: Some(AttributeType::Int.into()),
         ..Default::default()
     }
+}
+
+/// An attribute that holds one float.
+#[must_use]
+pub fn float(name: &str, value: f32) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        f: Some(value),
+        r#type: Some(AttributeType::Float.into()),
+        ..Default::default()
+    }
+}
+
+/// An input or output of type `f32`: the batch under this name, then axes of fixed sizes.
+#[must_use]
+pub fn f32_value(name: &str, batch: &str, item: &[i64]) -> ValueInfoProto {
+    let dim = |value| Dimension { value: Some(value), ..Default::default() };
+    let batch = dim(DimValue::DimParam(batch.into()));
+    let axes = std::iter::once(batch).chain(item.iter().map(|n| dim(DimValue::DimValue(*n)))).collect();
+    let shape = TensorShapeProto { dim: axes };
+    let tensor = type_proto::Tensor { elem_type: Some(DataType::Float.into()), shape: Some(shape) };
+    let kind = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
+    ValueInfoProto { name: Some(name.into()), r#type: Some(kind), ..Default::default() }
 }
 
 /// An attribute that holds a list of integers.

@@ -1,6 +1,7 @@
 //! Configuration in layers: embedded defaults, the platform's folders, a file, environment variables, flags.
 //! `load` gives the typed result, or every fault at once with its key and where the value came from.
 
+mod gate;
 mod layers;
 mod objects;
 mod oidc;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use figment::value::Value;
 
+pub use gate::GateSection;
 pub use objects::ObjectsSection;
 pub use oidc::{IssuerSection, OidcSection, SignatureAlgorithm};
 pub use sections::{

@@ -11,6 +11,7 @@ use domain::{ErrorCode, Landmarks};
 use crate::Rgb8;
 
 pub use margin::{MARGIN, align_with_margin, without_margin};
+pub(crate) use warp::warp;
 
 /// Where the five points lie in the aligned picture. Its name is part of the embedding contract: templates of two
 /// alignments are never compared.
@@ -126,7 +127,7 @@ fn mean(points: &[[f32; 2]; 5]) -> [f64; 2] {
 /// [`AlignError::Degenerate`] for points that no face has.
 pub fn align(image: &Rgb8, landmarks: &Landmarks, alignment: Alignment) -> Result<Rgb8, AlignError> {
     let to_aligned = Similarity::estimate(&landmarks.0, &alignment.points())?;
-    Ok(warp::warp(image, &to_aligned.inverse(), alignment.side(), 0))
+    Ok(warp(image, &to_aligned.inverse(), alignment.side(), 0))
 }
 
 /// Why a face could not be aligned.

@@ -8,6 +8,7 @@
 //! ```
 
 mod align;
+mod augment;
 mod decode;
 mod describe;
 mod detect;
@@ -17,12 +18,14 @@ mod letterbox;
 mod nms;
 mod pose;
 mod quality;
+mod random;
 mod resize;
 mod select;
 mod tensor;
 mod views;
 
 pub use align::{AlignError, Alignment, MARGIN, Similarity, align, align_with_margin, without_margin};
+pub use augment::{Augment, AugmentError, Cover, Drawn, Effect, Key, Motion, Rectangle};
 pub use decode::{DecodeError, ImageFormat, ImageInfo, Limits, Orientation, decode, probe};
 pub use describe::describe;
 pub use detect::{BatchItem, DetectError, Detection, DetectorHead, DetectorParams, OutputView};
@@ -32,6 +35,7 @@ pub use letterbox::{Letterbox, Region, letterbox, letterbox_tensor};
 pub use nms::suppress;
 pub use pose::estimate_pose;
 pub use quality::{assess, level_of};
+pub use random::Random;
 pub use resize::resize;
 pub use select::{primary, prominence, sort_by_prominence};
 pub use tensor::{ChannelOrder, Normalisation, TensorError};

@@ -100,6 +100,7 @@ pub fn request_kind(request: &Request) -> JobKind {
         Request::CatchUp(_) => JobKind::CatchUp,
         Request::Bulk(r) => bulk_kind(r),
         Request::Train(_) => JobKind::Train,
+        Request::Gate(_) | Request::Promotion(_) | Request::Prepare(_) => JobKind::Promote,
     }
 }
 

@@ -88,12 +88,13 @@ pub(super) async fn import(
     comparable(&manifest, &collection)?;
     let templates = Templates::new(app.store.clone(), &call.principal.tenant, &id);
     let one = templates.scan_templates(None, 1).await?.0;
+    let dimensions = one.first().and_then(|row| row.templates.of(collection.contract)).map(|t| t.values().len());
     let Manifest { created_at, collection: exported, revision, .. } = manifest;
     let mut import = Import {
         subjects: app.subjects(&call.principal, &id),
         collection,
         on_conflict: query.on_conflict.unwrap_or_default(),
-        dimensions: one.first().map(|row| row.template.values().len()),
+        dimensions,
         under_way: VecDeque::new(),
         results: Results::new(Exported { created_at, collection: exported, revision }, call.request_id),
     };

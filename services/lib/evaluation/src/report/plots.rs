@@ -184,3 +184,33 @@ fn rates<'a, T>(curves: &'a [Named<'_, T>], rate: fn(&T) -> f64) -> impl Iterato
 fn legend<'a, T>(curves: &[Named<'_, T>], c: &Named<'a, T>) -> &'a str {
     if curves.len() > 1 { c.name } else { "" }
 }
+
+/// Values by step; the dot is a place worth marking.
+pub fn by_step(
+    title: &'static str,
+    label: &'static str,
+    curves: &[(&str, &[(f64, f64)])],
+    dot: Option<(f64, f64)>,
+    caption: &str,
+) -> String {
+    let all = || curves.iter().flat_map(|(_, points)| points.iter()).filter(|(_, y)| y.is_finite());
+    let last = all().map(|p| p.0).fold(1.0, f64::max);
+    let (low, high) = all().fold((0.0f64, 0.0f64), |(l, h), p| (l.min(p.1), h.max(p.1)));
+    let high = if high > low { high } else { low + 1.0 };
+    let ticks = |from: f64, to: f64, steps: f64| {
+        let step = tick_step(to - from, steps);
+        let digits = (-step.log10().floor()).clamp(0.0, 8.0) as usize;
+        let at = (0..64).map(move |i| from + step * f64::from(i)).take_while(move |t| *t <= to + step * 1e-6);
+        at.map(|t| (t, format!("{t:.digits$}"))).collect::<Vec<_>>()
+    };
+    let x = Axis { label: "step", from: 0.0, to: last, scale: Scale::Linear, ticks: ticks(0.0, last, 6.0) };
+    let y = Axis { label, from: low, to: high, scale: Scale::Linear, ticks: ticks(low, high, 5.0) };
+    let mut plot = Plot::new(title, x, y);
+    for ((name, points), class) in curves.iter().zip(CLASSES) {
+        plot.curve(class, name, points.iter().copied().filter(|(_, y)| y.is_finite()));
+    }
+    if let Some((x, y)) = dot {
+        plot.dot(x, y, &format!("step {x}: {y:.4}"));
+    }
+    plot.figure(caption)
+}

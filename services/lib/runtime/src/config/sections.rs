@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::Cidr;
 use serde::{Deserialize, Serialize};
 
-use super::{ObjectsSection, OidcSection, TrainerSection};
+use super::{GateSection, ObjectsSection, OidcSection, TrainerSection};
 use crate::Secret;
 
 /// The effective configuration of a process.
@@ -41,6 +41,8 @@ pub struct Config {
     pub audit: AuditSection,
     /// Models and artefacts.
     pub models: ModelsSection,
+    /// What is asked of a model before it is promoted.
+    pub gate: GateSection,
     /// What is kept how long.
     pub retention: RetentionSection,
     /// Metrics and probes.
@@ -204,6 +206,8 @@ pub enum Provider {
     Cpu,
     /// NVIDIA GPUs.
     Cuda,
+    /// NVIDIA GPUs, with graphs compiled for them.
+    Tensorrt,
 }
 
 /// How wide the numbers of the embedder are.

@@ -18,6 +18,7 @@ pub(super) fn broken_rules(config: &Config) -> Vec<Broken> {
     sealing(config, &mut broken);
     broken.extend(config.objects.faults());
     broken.extend(config.trainer.faults());
+    broken.extend(config.gate.faults());
     if let Err(e) = crate::telemetry::parse_filter(&config.telemetry.filter) {
         broken.push(("telemetry.filter", e));
     }

@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 
-use domain::{Collection, Consent, ConsentId, ContractId, EnrolledFace, Subject, Template, Timestamp};
+use domain::{Collection, Consent, ConsentId, ContractId, EnrolledFace, FaceTemplates, Subject, Template, Timestamp};
 
 use super::{
     ATTEMPTS, RepoError, SubjectHandle, Subjects, Versioned, as_seen,
     collections::META,
     consents::{self, consent_key},
-    damaged, decode, encode,
+    damaged, decode, encode, read,
     retention::Seen,
     subjects::{Tombstone, face_key, guard_key, seen_key, subject_key, template_key, tombstone_key},
     versioned,
@@ -26,7 +26,7 @@ pub struct WholeSubject {
     pub subject: Subject,
     /// All its consents.
     pub consents: Vec<Consent>,
-    /// All its faces, each with its template.
+    /// All its faces, each with its template of the model that answers for the collection.
     pub faces: Vec<(EnrolledFace, Template)>,
     /// When it was last seen, if it ever was.
     pub seen_at: Option<Timestamp>,
@@ -71,6 +71,7 @@ impl Subjects {
         limit: usize,
     ) -> Result<(Vec<WholeSubject>, Option<String>), RepoError> {
         let (found, next) = self.list(after, limit).await?;
+        let active = read::<Collection>(&*self.store, &self.space, META).await?.map(|c| c.value.contract);
         let handles: Vec<SubjectHandle> = found.iter().map(|s| self.handle(&s.value.id)).collect();
         let (Some(first), Some(last)) = (handles.first(), handles.last()) else { return Ok((Vec::new(), next)) };
         let faces = self.below("f", *first, *last, handles.len()).await?;
@@ -93,7 +94,11 @@ impl Subjects {
         for (key, record) in &faces {
             let template = key.strip_prefix("f/").and_then(|k| values.remove(k));
             let (Some(i), Some(template)) = (owner(key), template) else { continue };
-            let template = Template::from_bytes(&template.value).map_err(|e| damaged(key, &e))?;
+            let templates = FaceTemplates::from_bytes(&template.value).map_err(|e| damaged(key, &e))?;
+            // Whoever was left behind by a promotion goes with the template there is.
+            let chosen = templates.iter().next().map(Template::contract);
+            let template = active.or(chosen).and_then(|c| templates.of_or_first(c)).cloned();
+            let Some(template) = template else { continue };
             whole[i].faces.push((decode(key, &record.value)?, template));
         }
         for (key, record) in &consents {

@@ -1,4 +1,4 @@
-//! Bilinear sampling of a picture under a similarity. Called by `align`.
+//! Bilinear sampling of a picture under a similarity. Called by `align` and `augment`.
 
 use super::Similarity;
 use crate::Rgb8;
@@ -6,7 +6,7 @@ use crate::Rgb8;
 /// A picture of `side × side` with `margin` more on every side, whose pixel (x, y) is the source at `to_source` of
 /// (x − margin, y − margin); black outside the source, fading over the last half pixel as each of the four neighbours
 /// counts for itself. What is inside the margin is the same to the last bit, whatever the margin.
-pub(super) fn warp(image: &Rgb8, to_source: &Similarity, side: u32, margin: u32) -> Rgb8 {
+pub(crate) fn warp(image: &Rgb8, to_source: &Similarity, side: u32, margin: u32) -> Rgb8 {
     let whole = side + 2 * margin;
     let mut out = Rgb8::filled(whole, whole, [0; 3]);
     let (source, margin) = (Source::new(image), f64::from(margin));

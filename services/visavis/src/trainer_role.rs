@@ -41,7 +41,7 @@ pub async fn start(config: &Config, engines: &Engines, registry: &Registry) -> R
 /// The catalogue with what is in use fetched, and the runtime loaded.
 fn bring(section: &ModelsSection) -> Result<(Models, inference::OnnxRuntime), Failure> {
     let shelf = artefacts::Shelf::open(section)?;
-    let runtime = artefacts::runtime(&shelf, section)?;
+    let runtime = artefacts::models_and_runtime(&shelf, section)?;
     let artefacts::Shelf { catalogue, cache } = shelf;
     Ok((Models { catalogue, cache, selection: artefacts::selection(section) }, runtime))
 }

@@ -1,0 +1,63 @@
+//! A run that is stopped or killed goes on where it was and ends with the same bytes.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use visavis_training::Outcome;
+
+use super::{Heard, finished, people, recipe, run};
+
+const SETTINGS: [&str; 5] =
+    ["epochs=3", "validation.every=1", "regularise.ema=0.9", "loss.prototypes=centres", "distill.features=0.5"];
+
+/// Events of a whole run, and the model it ends with.
+fn whole(settings: &[&str]) -> (usize, Vec<u8>) {
+    let (folder, mut heard) = (tempfile::tempdir().unwrap(), Heard::default());
+    let Outcome::Finished(f) = run(&recipe(settings), &people(), folder.path(), &mut heard).unwrap() else { panic!() };
+    (heard.events, fs::read(f.model).unwrap())
+}
+
+#[test]
+fn stopped_anywhere_it_goes_on_to_the_same_model() {
+    let (events, model) = whole(&SETTINGS);
+    assert!(events > 40, "{events}");
+    for at in (1..=events).step_by(events / 9) {
+        let folder = tempfile::tempdir().unwrap();
+        let stopped =
+            run(&recipe(&SETTINGS), &people(), folder.path(), &mut Heard { stop_at: Some(at), ..Heard::default() });
+        if at < events {
+            assert!(matches!(stopped.unwrap(), Outcome::Stopped { .. }), "at event {at}");
+        }
+        assert!(finished(&recipe(&SETTINGS), &people(), folder.path()) == model, "stopped at event {at} of {events}");
+    }
+}
+
+#[test]
+fn killed_twice_it_goes_on_to_the_same_model_and_tells_each_step_once() {
+    for seconds in ["checkpoint.seconds=0", "checkpoint.seconds=3600"] {
+        for method in ["method=full", "method=head"] {
+            let settings = [&SETTINGS[..], &[seconds, method]].concat();
+            let (events, model) = whole(&settings);
+            let folder = tempfile::tempdir().unwrap();
+            for at in [events / 3, events / 2] {
+                let mut heard = Heard { die_at: Some(at), ..Heard::default() };
+                let died =
+                    catch_unwind(AssertUnwindSafe(|| run(&recipe(&settings), &people(), folder.path(), &mut heard)));
+                assert!(died.is_err(), "{settings:?}: it was to die at event {at} of {events}");
+            }
+            assert!(finished(&recipe(&settings), &people(), folder.path()) == model, "{settings:?}");
+            let lines = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+            let steps: Vec<&str> = lines.lines().filter(|l| l.starts_with("{\"step\"")).collect();
+            assert!((1..=steps.len()).all(|i| steps[i - 1].contains(&format!("\"step\":{i},"))), "{lines}");
+        }
+    }
+}
+
+#[test]
+fn a_finished_run_is_not_begun_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = finished(&recipe(&SETTINGS), &people(), folder.path());
+    let mut heard = Heard::default();
+    run(&recipe(&SETTINGS), &people(), folder.path(), &mut heard).unwrap();
+    assert!(heard.losses.is_empty() && fs::read(folder.path().join("model/model.onnx")).unwrap() == model);
+}
