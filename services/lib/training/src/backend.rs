@@ -1,56 +1,11 @@
-//! What training needs of a differentiable network, and who makes one. The engine is the autograd library; another one,
-//! for a GPU for instance, implements these two traits. Callers: the steps of a run.
+//! What training needs of a differentiable network, and who makes one. [`Autograd`] is the engine on processors; another
+//! one, for a GPU for instance, implements these two traits. Callers: the stages of a run.
 
 use onnx::ModelProto;
 
+pub use autograd::{Kind, NamedValues, Parameter, Pass};
+
 use crate::{TrainingError, recipe::NormMode};
-
-/// Learns or not, and how it is to be treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Decays.
-    Weight,
-    /// Does not.
-    Bias,
-    /// Scale or shift of a normalisation.
-    Norm,
-    /// Of a PReLU.
-    Slope,
-}
-
-/// Values that learn, and their gradient.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parameter {
-    /// Name of the initialiser.
-    pub name: String,
-    /// How it is to be treated.
-    pub kind: Kind,
-    /// Present values.
-    pub value: Vec<f32>,
-    /// Sum over the photos since it was last cleared.
-    pub gradient: Vec<f32>,
-}
-
-/// Values under a name.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NamedValues {
-    /// Name of the initialiser.
-    pub name: String,
-    /// Its values.
-    pub values: Vec<f32>,
-}
-
-/// Why photos go through a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
-    /// To be embedded.
-    Evaluation,
-    /// To be learned from; the seed is Dropout's.
-    Training {
-        /// Of what is random in this pass.
-        seed: u64,
-    },
-}
 
 /// A differentiable network.
 pub trait Network: Send {
@@ -79,7 +34,7 @@ pub trait Network: Send {
     fn zero_gradients(&mut self);
 
     /// Running statistics of batch normalisations.
-    fn state(&mut self) -> Vec<NamedValues>;
+    fn state(&self) -> Vec<NamedValues>;
 
     /// Puts them back.
     ///
@@ -91,7 +46,7 @@ pub trait Network: Send {
     ///
     /// # Errors
     /// [`TrainingError::Model`].
-    fn write_into(&mut self, model: &mut ModelProto) -> Result<(), TrainingError>;
+    fn write_into(&self, model: &mut ModelProto) -> Result<(), TrainingError>;
 }
 
 /// Which part of a graph is run, and which learns.
@@ -118,4 +73,76 @@ pub trait Backend {
         norm: NormMode,
         threads: usize,
     ) -> Result<Box<dyn Network>, TrainingError>;
+}
+
+/// The autograd library: on processors, the same bits for the same number of threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Autograd;
+
+impl Backend for Autograd {
+    fn open(
+        &self,
+        model: &ModelProto,
+        part: Part<'_>,
+        norm: NormMode,
+        threads: usize,
+    ) -> Result<Box<dyn Network>, TrainingError> {
+        let trainable = match part {
+            Part::From(node) => autograd::Trainable::From(node.to_owned()),
+            Part::Whole | Part::After(_) => autograd::Trainable::All,
+        };
+        let norm = match norm {
+            NormMode::Frozen => autograd::Norm::Frozen,
+            NormMode::Batch => autograd::Norm::Batch,
+        };
+        let options = autograd::Options { trainable, norm, threads };
+        let network = match part {
+            Part::After(value) => autograd::Network::from_tensor(model, value, &options),
+            Part::Whole | Part::From(_) => autograd::Network::new(model, &options),
+        };
+        Ok(Box::new(network.map_err(of_engine)?))
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
+fn of_engine(e: autograd::Error) -> TrainingError {
+    TrainingError::Model(e.to_string())
+}
+
+impl Network for autograd::Network {
+    fn input(&self) -> usize {
+        self.input().len()
+    }
+
+    fn dim(&self) -> usize {
+        self.dim()
+    }
+
+    fn forward(&mut self, batch: &[f32], n: usize, pass: Pass) -> Result<Vec<f32>, TrainingError> {
+        self.forward(batch, n, pass).map_err(of_engine)
+    }
+
+    fn backward(&mut self, gradient: &[f32]) -> Result<(), TrainingError> {
+        self.backward(gradient).map_err(of_engine)
+    }
+
+    fn parameters(&mut self) -> &mut [Parameter] {
+        self.parameters()
+    }
+
+    fn zero_gradients(&mut self) {
+        self.zero_gradients();
+    }
+
+    fn state(&self) -> Vec<NamedValues> {
+        self.state()
+    }
+
+    fn set_state(&mut self, state: &[NamedValues]) -> Result<(), TrainingError> {
+        self.set_state(state).map_err(of_engine)
+    }
+
+    fn write_into(&self, model: &mut ModelProto) -> Result<(), TrainingError> {
+        self.write_into(model).map_err(of_engine)
+    }
 }

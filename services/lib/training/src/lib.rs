@@ -1,6 +1,6 @@
 //! Training of embedders on aligned faces. Callers: `visavis train`, and the trainer role.
 //!
-//! A [`Recipe`] says how, [`Samples`] give the photos, [`train_with`] makes a model of them in a folder of the run's
+//! A [`Recipe`] says how, [`Samples`] give the photos, [`train`] makes a model of them in a folder of the run's
 //! own and tells a [`Progress`] how it goes. Whatever happens, the model that training begins with is untouched; a run
 //! that was killed goes on from its last checkpoint and ends with the same bytes.
 //!
@@ -34,4 +34,4 @@ pub use recipe::Recipe;
 pub use run::{Dataset, Metric, RunRecord, SCHEMA, Stage};
 pub use samples::{About, Lineage, Samples};
 pub use split::Role;
-pub use stages::{Finished, Outcome, train_with};
+pub use stages::{Finished, Outcome, train, train_with};

@@ -138,11 +138,6 @@ impl Run {
         self.save()
     }
 
-    /// Whether a stage is done.
-    pub fn is_done(&self, stage: Stage) -> bool {
-        self.record.done.contains(&stage)
-    }
-
     fn save(&self) -> Result<(), TrainingError> {
         write_json(&self.path("run.json"), &self.record)
     }

@@ -18,7 +18,7 @@ use crate::{
     backend::{Backend, Network},
     inputs::{Features, Inputs, Pixels},
     progress::Progress,
-    run::{Run, Stage},
+    run::Stage,
 };
 
 use learn::Ended;
@@ -52,6 +52,20 @@ pub struct Finished {
     pub document: Training,
     /// Photos as they are with the model's own templates (length one) of them, to compare another engine with.
     pub probes: Vec<(usize, Vec<f32>)>,
+}
+
+/// [`train_with`] the engine on processors.
+///
+/// # Errors
+/// [`TrainingError`].
+pub fn train(
+    recipe: &Recipe,
+    model: &ModelProto,
+    samples: &dyn Samples,
+    folder: &Path,
+    progress: &mut dyn Progress,
+) -> Result<Outcome, TrainingError> {
+    train_with(&crate::backend::Autograd, (recipe, model), samples, folder, progress)
 }
 
 /// Trains a model on photos, in a folder of the run's own. Goes on where it was if the folder holds this very run; same

@@ -162,7 +162,7 @@ impl Network for Two {
         self.parameters.iter_mut().for_each(|p| p.gradient.fill(0.0));
     }
 
-    fn state(&mut self) -> Vec<NamedValues> {
+    fn state(&self) -> Vec<NamedValues> {
         Vec::new()
     }
 
@@ -171,7 +171,7 @@ impl Network for Two {
         Ok(())
     }
 
-    fn write_into(&mut self, model: &mut ModelProto) -> Result<(), TrainingError> {
+    fn write_into(&self, model: &mut ModelProto) -> Result<(), TrainingError> {
         for layer in &self.layers {
             let weights = layer.parameter.map_or_else(|| layer.weights.clone(), |p| self.parameters[p].value.clone());
             let graph = model.graph.as_mut().unwrap();

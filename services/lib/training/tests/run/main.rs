@@ -49,9 +49,10 @@ fn recipe(settings: &[&str]) -> Recipe {
         "threads=1",
         "batch.size=32",
         "batch.micro=8",
-        "loss.scale=16",
+        "loss.scale=12",
+        "loss.margin=0.2",
         "loss.margin_warmup=0",
-        "optimiser.learning_rate=0.02",
+        "optimiser.learning_rate=0.003",
         "optimiser.weight_decay=0",
         "regularise.ema=0.9",
         "regularise.norm=frozen",
@@ -61,6 +62,11 @@ fn recipe(settings: &[&str]) -> Recipe {
         "validation.fmr=0.01",
         "input.mean=[127.5, 127.5, 127.5]",
         "input.scale=[0.01, 0.01, 0.01]",
+        // What moves a pattern makes another one of it.
+        "augment.flip=0",
+        "augment.rotation.probability=0",
+        "augment.scale.probability=0",
+        "augment.shift.probability=0",
         "augment.salt_and_pepper.probability=0",
         "augment.occlusion.probability=0",
         "checkpoint.seconds=0",
@@ -82,5 +88,5 @@ fn finished(recipe: &Recipe, samples: &dyn Samples, folder: &Path) -> Vec<u8> {
 }
 
 fn people() -> People {
-    People::new(30, 8)
+    People::new(42, 6)
 }

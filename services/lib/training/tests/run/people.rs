@@ -5,6 +5,7 @@ use visavis_training::{About, Samples, TrainingError};
 use vision::{Random, Rgb8};
 
 const SIDE: u32 = 112;
+const CELLS: usize = 14;
 
 /// Patterns that tell people apart, and patterns that do not.
 const TELLING: u64 = 6;
@@ -53,15 +54,15 @@ impl Samples for People {
             false => 22.0 * photo.normals()[0],
         };
         let strengths: Vec<f32> = (0..TOTAL).map(strength).collect();
+        // One value for each cell of the linear network's mean.
+        let cells: Vec<u8> = WAVES.with(|waves| {
+            let sum = |c: usize| strengths.iter().zip(waves).map(|(s, w)| s * w[c]).sum::<f32>();
+            (0..CELLS * CELLS).map(|c| (127.5 + sum(c)).clamp(0.0, 255.0) as u8).collect()
+        });
         let mut pixels = Vec::with_capacity((SIDE * SIDE * 3) as usize);
-        for y in 0..SIDE {
-            for x in 0..SIDE {
-                // One value for each cell of the linear network's mean: the rest is the network's business.
-                let (cx, cy) = (x / 8 * 8, y / 8 * 8);
-                let sum: f32 = strengths.iter().zip(0..).map(|(s, p)| s * WAVES.with(|w| w[p][cell(cx, cy)])).sum();
-                let v = (127.5 + sum).clamp(0.0, 255.0) as u8;
-                pixels.extend([v, v, 255 - v]);
-            }
+        for row in cells.chunks_exact(CELLS) {
+            let line: Vec<u8> = row.iter().flat_map(|v| [*v, *v, 255 - v].repeat(8)).collect();
+            pixels.extend(line.repeat(8));
         }
         Rgb8::new(SIDE, SIDE, pixels).ok_or(TrainingError::NoSamples)
     }
@@ -73,10 +74,6 @@ impl Samples for People {
     fn about(&self, sample: usize) -> Option<About> {
         Some(About { yaw: sample as f32 % 61.0 - 30.0, pitch: 0.0, roll: 0.0, quality: 80.0 })
     }
-}
-
-fn cell(x: u32, y: u32) -> usize {
-    (y / 8 * (SIDE / 8) + x / 8) as usize
 }
 
 thread_local! {
