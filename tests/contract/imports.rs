@@ -63,6 +63,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "inference",
             "onnx",
             "models",
+            "registry",
+            "training",
             "evaluation",
             "evidence",
         ],

@@ -36,8 +36,10 @@ async fn a_run_comes_to_a_candidate_with_lineage_measures_and_a_report() {
     assert_eq!(lineage.subjects + lineage.held_out_subjects, 8);
     assert!(lineage.held_out_subjects >= 2 && lineage.crops == 3 * lineage.subjects);
     assert_ne!(weights(&model_of(&kit, &run)), BASE, "it learnt");
-    let (_, _, papers) = kit.taken.0.lock().unwrap()[0].clone();
-    assert_eq!(papers, ["lineage", "evaluation"]);
+    let (_, _, told) = kit.taken.0.lock().unwrap()[0].clone();
+    assert_eq!(told["trained_on"]["staff"].as_array().unwrap().len(), lineage.subjects as usize, "{told}");
+    assert_eq!(told["held_out"]["staff"].as_array().unwrap().len(), lineage.held_out_subjects as usize);
+    assert_eq!(told["dataset_sha256"], lineage.dataset_sha256.as_str());
     let text = kit.runs().document(&run, "evaluation").await.unwrap().unwrap();
     let evaluation: serde_json::Value = serde_json::from_slice(&text).unwrap();
     assert!(evaluation["parity"].as_f64().unwrap() <= 1e-4);
