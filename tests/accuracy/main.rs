@@ -7,6 +7,7 @@
     reason = "a test fails by panicking; figures show with --nocapture"
 )]
 
+mod architectures;
 mod batches;
 mod close;
 mod counts;

@@ -21,6 +21,8 @@ use crate::{ALONE, decision, watched};
 
 const ADMIN_KEY: &str = "vv_first_0123456789abcdef0123456789abcdef";
 const PASSWORD: &str = "correct-horse-battery-staple";
+/// How often a caller does again what it was told to repeat.
+const REPETITIONS: usize = 5;
 /// Longest time until jobs lie on a lane that no worker reads.
 const WAITING_LIMIT: Duration = Duration::from_secs(10);
 
@@ -49,7 +51,7 @@ fn root() -> &'static Path {
 }
 
 fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    fs::read_to_string(path).expect("a file that the test has made")
 }
 
 /// The chart's values for production want TLS towards Redis, which only the machine's own Redis speaks.
@@ -145,13 +147,25 @@ async fn journey(client: &Client) -> Bytes {
     kept["consent"] = consent;
     drop(client.post("/v1/collections/staff/subjects", &kept).await.expect(201));
     let found = client.identify("staff", &photo).await.ok();
-    assert_eq!(decision(&found).0, "ambiguous", "both are her: {found}");
-    drop(client.delete("/v1/collections/staff/subjects/eileen-again").await.expect(204));
+    assert_eq!(found["results"][0]["candidates"].as_array().map(Vec::len), Some(2), "both are her: {found}");
+    erase(client, "/v1/collections/staff/subjects/eileen-again").await;
     let found = client.identify("staff", &photo).await.ok();
     assert_eq!(decision(&found), ("match", "eileen"));
     let nobody = client.post("/v1/detect", &json!({"image": "bm8gcGljdHVyZQ=="})).await;
     assert_eq!(nobody.status, 415, "{}", nobody.text());
     photo
+}
+
+/// Deletes, and repeats that as long as the answer says to: an object store on a busy machine may take too long.
+async fn erase(client: &Client, path: &str) {
+    let mut answer = client.delete(path).await;
+    for _ in 0..REPETITIONS {
+        if answer.json["retryable"] != true {
+            break;
+        }
+        answer = client.delete(path).await;
+    }
+    assert_eq!(answer.status, 204, "{}", answer.text());
 }
 
 /// KEDA would ask the server for the lag of the groups that the chart names: it must be what nobody has taken.

@@ -9,6 +9,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("onnx", &[]),
     ("autograd", &["onnx"]),
+    ("architectures", &["onnx"]),
+    ("training", &["domain", "vision", "onnx", "autograd", "evaluation"]),
     ("vision", &["domain"]),
     ("evaluation", &["domain"]),
     ("wire", &["domain"]),

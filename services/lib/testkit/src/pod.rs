@@ -53,7 +53,6 @@ pub struct Pod {
 struct Plan<'a> {
     manifests: &'a Manifests,
     surroundings: &'a Surroundings,
-    spec: &'a Value,
     folder: &'a Path,
     /// Where each volume lies.
     volumes: HashMap<&'a str, PathBuf>,
@@ -65,7 +64,7 @@ impl Pod {
     pub fn start(manifests: &Manifests, deployment: &str, surroundings: &Surroundings) -> Self {
         let spec = &manifests.get("Deployment", deployment)["spec"]["template"]["spec"];
         let folder = tempfile::Builder::new().prefix("visavis-pod-").tempdir().expect("a folder");
-        let mut plan = Plan { manifests, surroundings, spec, folder: folder.path(), volumes: HashMap::new() };
+        let mut plan = Plan { manifests, surroundings, folder: folder.path(), volumes: HashMap::new() };
         plan.volumes = items(&spec["volumes"]).map(|v| (text(&v["name"]), plan.volume(v))).collect();
         // Nothing but mounts can be written to in a pod: what lands here would have failed there.
         let working = folder.path().join("root");
@@ -89,19 +88,16 @@ impl Pod {
         Self { name, ports, container, grace, working, _folder: folder, child, watchdog, log }
     }
 
-    /// Waits as its startup probe would; then it must be ready and alive.
+    /// Waits as its startup probe would, until it is ready and alive as well.
     pub fn await_started(&mut self) {
         let probe = &self.container["startupProbe"];
         let whole = |what: &str| probe[what].as_u64().unwrap_or_else(|| panic!("the startup probe has no {what}"));
         let limit = Duration::from_secs(whole("periodSeconds") * whole("failureThreshold"));
         let began = Instant::now();
-        while !self.probe("startupProbe") {
+        while !["startupProbe", "readinessProbe", "livenessProbe"].iter().all(|p| self.probe(p)) {
             let ended = self.child.try_wait().is_ok_and(|s| s.is_some());
             assert!(!ended && began.elapsed() < limit, "{} has not started; it wrote:\n{}", self.name, self.output());
             thread::sleep(Duration::from_millis(20));
-        }
-        for probe in ["readinessProbe", "livenessProbe"] {
-            assert!(self.probe(probe), "{}: its {probe} fails; it wrote:\n{}", self.name, self.output());
         }
     }
 

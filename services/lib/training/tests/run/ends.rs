@@ -20,10 +20,9 @@ fn the_loss_falls_strangers_are_told_apart_better_and_everything_is_written_down
     let mean = |l: &[f64]| l.iter().sum::<f64>() / l.len() as f64;
     let (first, last) = (mean(&heard.losses[..5]), mean(&heard.losses[heard.losses.len() - 5..]));
     assert!(last < 0.7 * first, "the loss fell from {first} to {last} only");
-    let (before, best) = (
-        heard.validations[0],
-        heard.validations.iter().copied().fold((0, 0.0, 0.0), |b, v| if v.1 > b.1 { v } else { b }),
-    );
+    let before = heard.validations[0];
+    let better = |b: (u64, f64, f64), v: &(u64, f64, f64)| if (v.1, v.2) > (b.1, b.2) { *v } else { b };
+    let best = heard.validations.iter().fold(before, better);
     assert!(before.0 == 0 && best.2 > before.2 + 0.05, "people who were not trained on: {before:?}, then {best:?}");
     assert_eq!(done.best_step, best.0, "the best step is kept, not the last");
 

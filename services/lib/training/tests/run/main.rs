@@ -1,5 +1,5 @@
 //! A whole run on people that are made up: what it must end with, and what may happen to it on the way. The network is
-//! a small linear one; tests/engine.rs does the same with the real engine.
+//! a small linear one, but in `engine`, which sees the real one through.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -7,6 +7,7 @@ mod linear;
 mod people;
 
 mod ends;
+mod engine;
 mod refusals;
 mod stops;
 
