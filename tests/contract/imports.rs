@@ -65,6 +65,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "inference",
             "onnx",
             "models",
+            "registry",
+            "training",
             "evaluation",
             "evidence",
         ],

@@ -1,13 +1,14 @@
-//! The model a run begins with: the one in use, or one of the catalogue by its name. Its file as it was shipped, since the
-//! rewrites for serving join what is to be learnt.
+//! The model a run begins with: the one that serves its collections, a registered one by its id, or one of the catalogue by
+//! its name. Its file as it was shipped, since the rewrites for serving join what is to be learnt.
 
-use std::str::FromStr;
+use std::{collections::BTreeSet, str::FromStr, sync::Arc};
 
-use domain::{BaseModel, RunFailureCode};
+use domain::{BaseModel, ModelId, RunFailureCode, TenantId};
 use models::{Cache, Catalogue, Manifest, Model, ModelError, Selection, Target};
+use store::{Collections, RunRecord};
 use vision::{Alignment, ChannelOrder, Normalisation};
 
-use crate::Halt;
+use crate::{Halt, desk::Desk, quiet::quietly};
 
 /// A model to begin with.
 pub struct Base {
@@ -71,4 +72,39 @@ impl Base {
         let normalisation = Normalisation { order, mean: manifest.input.mean, scale: manifest.input.scale };
         Ok(Self { alignment, normalisation, onnx, manifest })
     }
+}
+
+/// The model that a run begins with.
+///
+/// # Errors
+/// `base_model_unavailable`, `model_not_trainable`; store and objects that are away.
+pub async fn of_run(desk: &Desk, tenant: &TenantId, run: &RunRecord) -> Result<Base, Halt> {
+    let registered = if run.base_model.is_champion() {
+        serving(desk, tenant, run).await?
+    } else {
+        ModelId::new(run.base_model.as_str()).ok()
+    };
+    if let Some(id) = registered
+        && let Some((manifest, onnx)) = desk.registry.find(tenant, &id).await?
+    {
+        return Base::new(manifest, onnx);
+    }
+    let (models, name) = (desk.models.clone(), run.base_model.clone());
+    quietly(0, move || models.find(&name)).await
+}
+
+/// The registered model that serves all collections of a run; none where that is the deployment's own.
+async fn serving(desk: &Desk, tenant: &TenantId, run: &RunRecord) -> Result<Option<ModelId>, Halt> {
+    let collections = Collections::new(Arc::clone(&desk.store));
+    let mut active = BTreeSet::new();
+    for id in &run.collections {
+        if let Some(found) = collections.get(tenant, id).await? {
+            active.insert(found.value.serving().active.id);
+        }
+    }
+    if active.len() > 1 {
+        let detail = "the collections are served by different models: name the one to begin with as base_model";
+        return Err(Halt::failed(RunFailureCode::BaseModelUnavailable, detail));
+    }
+    Ok(active.into_iter().next().flatten())
 }

@@ -10,7 +10,7 @@ use objects::Objects;
 use store::{Audit, RunRecord, Runs, Store};
 
 use crate::{
-    base::Models, carrier::Carrier, config::TrainerConfig, learner::Learner, metrics::Metrics, registry::Registry,
+    base::Models, candidates::Registry, carrier::Carrier, config::TrainerConfig, learner::Learner, metrics::Metrics,
     vault::Vault,
 };
 

@@ -2,6 +2,7 @@
 //! to a candidate in the registry. Knows the queue, the store and tensors, no HTTP. The binary calls [`run`].
 
 mod base;
+mod candidates;
 mod carrier;
 mod config;
 mod consume;
@@ -14,7 +15,6 @@ mod learner;
 mod metrics;
 mod parity;
 mod quiet;
-mod registry;
 mod report;
 mod run;
 mod scratch;
@@ -34,13 +34,13 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 
 pub use base::{Base, Models};
+pub use candidates::{Candidate, Registry};
 pub use config::TrainerConfig;
 pub use dataset::{Dataset, Parts, manifest};
 pub use engine::Engine;
 pub use error::{Halt, TrainerError};
 pub use learner::{Learner, Learnt, Task, Watch};
 pub use metrics::Metrics;
-pub use registry::{Candidate, Registry, Shelf};
 pub use scratch::Scratch;
 
 use crate::{

@@ -10,7 +10,8 @@ use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
     Halt,
-    base::Base,
+    base::{self, Base},
+    candidates::{self, Candidate},
     carrier::Carrier,
     dataset::{
         Gate, Parts, Reader,
@@ -22,7 +23,6 @@ use crate::{
     learner::{Learnt, Task},
     parity,
     quiet::quietly,
-    registry::Candidate,
     report,
     serve::Served,
     stop::Stop,
@@ -83,8 +83,7 @@ struct Work<'a> {
 
 async fn attempt(desk: &Desk, carrier: &Carrier, stop: &Arc<Stop>) -> Result<RunRecord, Halt> {
     let run = carrier.enter(RunState::Preparing).await?;
-    let (models, name) = (desk.models.clone(), run.base_model.clone());
-    let base = Arc::new(quietly(0, move || models.find(&name)).await?);
+    let base = Arc::new(base::of_run(desk, &carrier.tenant, &run).await?);
     let gate = Gate::new(
         Arc::clone(&desk.store),
         desk.crops.clone(),
@@ -200,7 +199,6 @@ impl Work<'_> {
         self.stop.check()?;
         let run = self.carrier.enter(RunState::Registering).await?;
         let measures = Bytes::from(serde_json::to_vec(evaluation).map_err(Halt::internal)?);
-        let lineage = Bytes::from(serde_json::to_vec(&*self.manifest).map_err(Halt::internal)?);
         // The last look before anything comes of it.
         self.gate.still_allowed(&self.manifest).await?;
         let candidate = Candidate {
@@ -208,7 +206,7 @@ impl Work<'_> {
             run: &self.carrier.id,
             base: &self.base,
             onnx,
-            papers: &[(manifest::DOCUMENT, lineage), (evaluate::DOCUMENT, measures.clone())],
+            lineage: candidates::lineage(&run, &self.manifest, evaluation.parity),
         };
         let model = self.desk.registry.register(candidate).await?;
         let now = Timestamp::now();

@@ -197,8 +197,8 @@ impl Core {
         if !beside && self.roles != Roles::Trainer {
             return Ok(None);
         }
-        if beside && self.engines.objects.is_none() {
-            tracing::info!("no place for objects is configured: this process carries out no training runs");
+        if beside && let Some(why) = trainer_role::unable(&self.config, &self.engines) {
+            tracing::info!(why, "this process carries out no training runs");
             return Ok(None);
         }
         tokio::select! {

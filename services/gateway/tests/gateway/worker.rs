@@ -133,9 +133,12 @@ fn images(e: &Envelope) -> Vec<v1::Image> {
         Request::Identify(r) => r.images.clone(),
         Request::Verify(r) => r.image.iter().cloned().collect(),
         Request::Compare(r) => r.source.iter().chain(&r.targets).cloned().collect(),
-        Request::CatchUp(_) | Request::Bulk(_) | Request::Gate(_) | Request::Promotion(_) | Request::Prepare(_) => {
-            Vec::new()
-        }
+        Request::CatchUp(_)
+        | Request::Bulk(_)
+        | Request::Train(_)
+        | Request::Gate(_)
+        | Request::Promotion(_)
+        | Request::Prepare(_) => Vec::new(),
     }
 }
 

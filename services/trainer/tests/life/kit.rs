@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crops::{Crop, Crops, In};
 use domain::{
     BaseModel, Collection, CollectionId, Consent, ConsentDraft, ContractId, EnrolledFace, Face, FaceId, JobId, Lane,
-    OverrideValue, Quality, QualityLevel, RecipeName, RunId, RunState, Subject, SubjectId, Template, TenantId,
+    ModelId, OverrideValue, Quality, QualityLevel, RecipeName, RunId, RunState, Subject, SubjectId, Template, TenantId,
     Timestamp,
 };
 use inference::OnnxRuntime;
@@ -37,16 +37,19 @@ pub const BASE: [f32; 12] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1
 /// Longest time for what takes a moment.
 const LONG: Duration = Duration::from_secs(30);
 
-/// Candidates that were registered: run, model, papers.
+/// Candidates that were registered: run, model, lineage.
 #[derive(Clone, Default)]
-pub struct Taken(pub Arc<Mutex<Vec<(RunId, Vec<u8>, Vec<String>)>>>);
+pub struct Taken(pub Arc<Mutex<Vec<(RunId, Vec<u8>, serde_json::Value)>>>);
 
 #[async_trait]
 impl Registry for Taken {
     async fn register(&self, candidate: Candidate<'_>) -> Result<String, Halt> {
-        let papers = candidate.papers.iter().map(|(name, _)| (*name).to_owned()).collect();
-        self.0.lock().unwrap().push((candidate.run.clone(), candidate.onnx.to_vec(), papers));
+        self.0.lock().unwrap().push((candidate.run.clone(), candidate.onnx.to_vec(), candidate.lineage));
         Ok(format!("candidate-of-{}", candidate.run))
+    }
+
+    async fn find(&self, _: &TenantId, _: &ModelId) -> Result<Option<(Manifest, Vec<u8>)>, Halt> {
+        Ok(None)
     }
 }
 
@@ -62,7 +65,6 @@ pub struct Kit {
     pub tenant: TenantId,
     pub collection: CollectionId,
     pub pepper: Pepper,
-    pub metrics: prometheus::Registry,
     models: Models,
     runtime: OnnxRuntime,
 }
@@ -117,7 +119,6 @@ impl Kit {
             queue: Queue::memory(MemoryOptions::default()),
             held: Arc::default(),
             taken: Taken::default(),
-            metrics: prometheus::Registry::new(),
             folder,
             store,
             crops,
@@ -199,7 +200,7 @@ impl Kit {
                 quality,
             };
             let enrolled = EnrolledFace { id: face, subject_id: id.clone(), face: seen, contract, created_at: now };
-            faces.push((enrolled, Template::from_embedding(contract, &[0.6, 0.8]).unwrap()));
+            faces.push((enrolled, Template::from_embedding(contract, &[0.6, 0.8]).unwrap().into()));
         }
         let enrolment = Enrolment {
             subject: EnrolSubject::New(subject),
@@ -207,6 +208,7 @@ impl Kit {
             crops: kept,
             consent: Some(consent.clone()),
             required_consent: None,
+            collection: None,
             accepted_at: None,
             job_id: JobId::generate(),
             reply: Bytes::from_static(b"reply"),

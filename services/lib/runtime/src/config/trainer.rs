@@ -1,5 +1,6 @@
 //! `[trainer]`: a section of the configuration with its rules; read by the binary.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ pub struct TrainerSection {
     pub threads: usize,
     /// How much they let everything else go first.
     pub niceness: u8,
+    /// Folder in memory for files of a training.
+    pub scratch_dir: PathBuf,
     /// Bytes of opened crops held in memory.
     pub crop_bytes: usize,
     /// Silence after which a run is taken over, in milliseconds.
