@@ -28,6 +28,7 @@ mod round_trips;
 mod sealing;
 mod sealing_cost;
 mod slow;
+mod traces;
 mod versions;
 
 use serde_json::Value;

@@ -26,6 +26,7 @@ mod sealing;
 mod sealing_command;
 mod settings;
 mod system;
+mod traces;
 mod up;
 mod wiring;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain::ThresholdSpec;
 use inference::Provider;
+use trace::Tracer;
 
 /// Settings of a worker.
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ pub struct WorkerConfig {
     pub crash_on: Option<String>,
     /// How long running jobs may take to finish when the worker is told to stop.
     pub drain_grace: Duration,
+    /// Where spans of jobs go; nowhere unless said.
+    pub tracer: Tracer,
 }
 
 impl Default for WorkerConfig {
@@ -82,6 +85,7 @@ impl Default for WorkerConfig {
             #[cfg(debug_assertions)]
             crash_on: None,
             drain_grace: Duration::from_secs(20),
+            tracer: Tracer::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod error;
 mod redb;
 mod redis;
 mod repo;
+mod schema;
 mod sealed;
 
 pub use engine::{
@@ -24,4 +25,5 @@ pub use repo::{
     Present, Reach, Removed, RepoError, Rotation, SigningKeys, StoredReply, SubjectHandle, SubjectRow, Subjects,
     TemplateRow, Templates, Versioned, Wanted, WholeSubject, Whom, Withdrawal, erased_result,
 };
+pub use schema::{Schema, bring_up, check};
 pub use sealed::{Rewrapped, SealedStore};
