@@ -34,6 +34,7 @@ mod sealing;
 mod sealing_cost;
 mod shredded;
 mod slow;
+mod traces;
 mod training;
 mod versions;
 mod watched;

@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("seal", &["domain"]),
     ("queue", &["domain", "wire", "link", "seal"]),
     ("evidence", &["domain"]),
+    ("trace", &["domain"]),
     ("store", &["domain", "wire", "link", "seal", "evidence"]),
     ("gallery", &["domain", "store", "seal"]),
     ("objects", &["domain"]),
@@ -30,7 +31,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("compress", &["domain", "onnx"]),
     (
         "gateway",
-        &["domain", "wire", "queue", "store", "crops", "transfer", "models", "registry", "runtime", "evidence"],
+        &[
+            "domain", "wire", "queue", "store", "crops", "transfer", "models", "registry", "runtime", "evidence",
+            "trace",
+        ],
     ),
     (
         "worker",
@@ -49,6 +53,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "runtime",
             "evaluation",
             "evidence",
+            "trace",
         ],
     ),
     (
@@ -74,10 +79,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// See everything: they put the rest together, or test it.
-const SEE_ALL: [&str; 3] = ["visavis", "testkit", "tests"];
+const SEE_ALL: [&str; 4] = ["visavis", "testkit", "tests", "loadtests"];
 
 /// For tests only: may never be in code that ships.
-const TESTS_ONLY: [&str; 2] = ["testkit", "tests"];
+const TESTS_ONLY: [&str; 3] = ["testkit", "tests", "loadtests"];
 
 #[test]
 fn members_import_only_what_the_architecture_allows() {

@@ -56,6 +56,7 @@ pub async fn open(
     let Some(queue) = queue(config, &keys, shutdown, waiting).await? else { return Ok(None) };
     let Some((store, durability)) = store(config, data, shutdown, waiting).await? else { return Ok(None) };
     let store = keys.over_store(store).await?;
+    store::bring_up(&store).await?;
     let objects = objects_place::objects(config, data)?;
     let Some(crops) = crops(objects.clone(), &store, (shutdown, waiting)).await? else { return Ok(None) };
     let rules = Rules { accept_licence: config.models.accept_licence };
@@ -82,7 +83,9 @@ pub fn shared_queue(config: &Config, keys: &Keys) -> Result<(Queue, RedisEngine)
 /// No server named, an address that cannot be read, a server that is away, keys that are not the store's.
 pub async fn shared_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, Failure> {
     let options = RedisStoreOptions { erase: EraseMode::Logical, allow_weak_durability: true, ..store_options(config) };
-    keys.over_store(Arc::new(RedisStore::open(store_link(config)?, options).await?)).await
+    let store = keys.over_store(Arc::new(RedisStore::open(store_link(config)?, options).await?)).await?;
+    store::check(&*store).await?;
+    Ok(store)
 }
 
 /// The configured store as it lies there, for the tools that look after its keys. An embedded one must not be in use.

@@ -28,6 +28,7 @@ mod sealing;
 mod sealing_command;
 mod settings;
 mod system;
+mod traces;
 mod train;
 mod trainer_role;
 mod up;

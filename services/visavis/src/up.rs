@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gallery::{Galleries, GalleryOptions};
-use gateway::{Gateway, GatewayDeps, GatewayError, ensure_admin_key};
+use gateway::{Gateway, GatewayConfig, GatewayDeps, GatewayError, ensure_admin_key};
 use prometheus::Registry;
 use runtime::admin::AdminServer;
 use runtime::config::{ModelsSection, Precision, QueueEngine, StoreEngine};
 use runtime::{Config, Loaded, Readiness, Shutdown};
 use tokio::sync::oneshot;
+use trace::Tracer;
 use trainer::TrainerError;
-use worker::{Worker, WorkerDeps, WorkerError};
+use worker::{Worker, WorkerConfig, WorkerDeps, WorkerError};
 
 use crate::artefacts::{self, Shelf};
 use crate::banner::{self, Banner};
@@ -24,7 +25,7 @@ use crate::maintenance::Reach;
 use crate::progress::Bars;
 use crate::roles::{Role, Roles, ended_early};
 use crate::system::Process;
-use crate::{data_dir, descriptors, maintenance, output, sample, trainer_role, wiring};
+use crate::{data_dir, descriptors, maintenance, output, sample, traces, trainer_role, wiring};
 
 /// What the roles share.
 struct Core {
@@ -37,6 +38,7 @@ struct Core {
     engines: Engines,
     galleries: Arc<Galleries>,
     process: Arc<Process>,
+    tracer: Tracer,
 }
 
 /// Runs until a signal, or until a role ends by itself.
@@ -56,10 +58,11 @@ pub async fn run(loaded: Loaded, roles: Roles) -> Result<(), Failure> {
     let admin = AdminServer::bind(config.admin.listen, registry.clone(), readiness.clone()).await?;
     let admin_address = admin.local_addr();
     let mut admin = Role::spawn(|stop| admin.serve(stop));
+    let (tracer, mut traces) = traces::start(&config, roles, &registry)?;
 
     let outcome = match engines::open(&config, &data, &shutdown, &reach.store).await {
         Ok(Some(engines)) => {
-            let core = Core::new(roles, (config, data), (registry, readiness.clone(), shutdown), engines);
+            let core = Core::new(roles, (config, data), (registry, readiness.clone(), shutdown), (engines, tracer));
             let (queue, store) = (core.engines.queue.clone(), core.engines.store.clone());
             reach.queue.met();
             reach.store.met();
@@ -73,6 +76,9 @@ pub async fn run(loaded: Loaded, roles: Roles) -> Result<(), Failure> {
         Err(failure) => Err(failure),
     };
     readiness.drain();
+    if let Some(traces) = &mut traces {
+        traces.finish("traces").await;
+    }
     admin.finish("admin server").await;
     tracing::info!("stopped");
     outcome
@@ -94,7 +100,7 @@ impl Core {
         roles: Roles,
         (config, data): (Config, Arc<DataDir>),
         (registry, readiness, shutdown): (Registry, Readiness, Shutdown),
-        engines: Engines,
+        (engines, tracer): (Engines, Tracer),
     ) -> Self {
         let max_bytes = Some(config.gallery.max_bytes).filter(|b| *b > 0);
         let keyring = engines.keyring.clone();
@@ -105,7 +111,18 @@ impl Core {
             QueueEngine::Redis => "redis",
         };
         let process = Process::new(roles, readiness.clone(), engines.durability.clone(), queue_engine);
-        Self { roles, config, data, registry, readiness, shutdown, engines, galleries, process: Arc::new(process) }
+        Self {
+            roles,
+            config,
+            data,
+            registry,
+            readiness,
+            shutdown,
+            engines,
+            galleries,
+            process: Arc::new(process),
+            tracer,
+        }
     }
 
     /// Starts the roles, serves, and drains them again: the gateway first, so that the worker has nothing new to do.
@@ -228,7 +245,8 @@ impl Core {
             registry: self.registry.clone(),
             system: self.process.clone(),
         };
-        Ok(Gateway::bind(wiring::gateway(&self.config, &self.data), deps).await?)
+        let config = wiring::gateway(&self.config, &self.data);
+        Ok(Gateway::bind(GatewayConfig { tracer: self.tracer.clone(), ..config }, deps).await?)
     }
 
     /// Fetches and loads the models, and warms the worker's sessions.
@@ -247,7 +265,8 @@ impl Core {
             model_registry: self.engines.models.clone(),
             registry: self.registry.clone(),
         };
-        Ok(Worker::start(wiring::worker(&self.config), deps).await?)
+        let config = WorkerConfig { tracer: self.tracer.clone(), ..wiring::worker(&self.config) };
+        Ok(Worker::start(config, deps).await?)
     }
 
     /// The banner with what is known only now: the sample picture and a free name for a collection.

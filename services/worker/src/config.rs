@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use domain::ThresholdSpec;
 use evaluation::gate::GatePolicy;
 use inference::Provider;
+use trace::Tracer;
 
 /// Settings of a worker.
 #[derive(Clone, Debug)]
@@ -59,6 +60,8 @@ pub struct WorkerConfig {
     pub gate: GateConfig,
     /// How long running jobs may take to finish when the worker is told to stop.
     pub drain_grace: Duration,
+    /// Where spans of jobs go; nowhere unless said.
+    pub tracer: Tracer,
 }
 
 /// What is asked of a model before it is promoted, and what it is measured on.
@@ -109,6 +112,7 @@ impl Default for WorkerConfig {
             crash_on: None,
             gate: GateConfig::default(),
             drain_grace: Duration::from_secs(20),
+            tracer: Tracer::default(),
         }
     }
 }

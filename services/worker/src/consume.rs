@@ -12,6 +12,8 @@ use futures::FutureExt;
 use queue::{Consumer, Delivery};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use trace::{Kind, Span, SpanContext};
+use tracing::Instrument;
 use wire::v1::envelope::Request;
 
 use crate::{
@@ -112,11 +114,29 @@ async fn in_turn<T>(desk: &Desk, alone: bool, work: impl Future<Output = T>) -> 
     }
 }
 
-/// One job from delivery to acknowledgement. A panic is that job's `internal`, nobody else's.
-async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
+/// One job from delivery to acknowledgement, with its span, and every line that is logged on the way under its ids.
+async fn see_through(desk: &Desk, name: &str, delivery: Delivery) {
+    let envelope = &delivery.envelope;
+    let kind = wire::job_kind(envelope).map_or("unknown", domain::JobKind::as_str);
+    let (tracer, asked) = (&desk.config.tracer, SpanContext::parse(&envelope.traceparent));
+    tracer.handle(asked).past("queue", delivery.queued_for());
+    let mut span = tracer.root(format!("job {kind}"), Kind::Consumer, asked);
+    span.set("visavis.job_id", envelope.job_id.as_str());
+    span.set("visavis.request_id", envelope.request_id.as_str());
+    span.set("visavis.attempt", i64::from(envelope.attempt));
+    let (job, request_id) = (envelope.job_id.as_str(), envelope.request_id.as_str());
+    let trace_id = span.handle().trace_id();
+    // Whatever the filter lets through otherwise.
+    let lines = tracing::error_span!("job", job, request_id, trace_id, kind);
+    let work = trace::within(span.handle(), work_through(desk, name, delivery, &mut span));
+    work.instrument(lines).await;
+}
+
+/// The same without. A panic is that job's `internal`, nobody else's.
+async fn work_through(desk: &Desk, name: &str, mut delivery: Delivery, span: &mut Span) {
     let _in_flight = InFlight::enter(desk);
     let _awaited = (delivery.lane() == Lane::Interactive).then(|| desk.precedence.awaited());
-    let timings = Arc::new(Timings::new(desk.metrics.stage_seconds.clone()));
+    let timings = Arc::new(Timings::new(desk.metrics.stage_seconds.clone()).traced(span.handle()));
     timings.add(Stage::Queue, delivery.queued_for());
     let context = Context { deadline: deadline(&delivery), timings: Arc::clone(&timings) };
     let job_id = delivery.envelope.job_id.clone();
@@ -147,8 +167,14 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
         Err(Problem::new(ErrorCode::Internal, "the job failed unexpectedly"))
     });
     delivery.envelope = envelope;
-    count(desk, kind, &outcome);
+    let told = told(&outcome);
+    desk.metrics.jobs.with_label_values(&[kind, told]).inc();
+    if outcome.is_err() {
+        span.fail(told);
+    }
+    tracing::debug!(outcome = told, queued_ms = delivery.queued_for().as_millis(), "a job is done");
     let reply = respond::reply(desk, name, &job_id, outcome, &timings);
+    let _respond = span.handle().child("respond", Kind::Producer);
     settle(desk, delivery, &reply, &about).await;
 }
 
@@ -224,12 +250,12 @@ fn deadline(delivery: &Delivery) -> Instant {
     Instant::now() + left.min(Duration::from_secs(24 * 3600))
 }
 
-fn count(desk: &Desk, kind: &str, outcome: &Result<Done, Problem>) {
-    let outcome = match outcome {
+/// What came of a job, in a word.
+fn told(outcome: &Result<Done, Problem>) -> &'static str {
+    match outcome {
         Ok(_) => "ok",
         Err(p) => p.code.slug(),
-    };
-    desk.metrics.jobs.with_label_values(&[kind, outcome]).inc();
+    }
 }
 
 /// Counts a job while it lives, whatever way it ends.

@@ -1,13 +1,13 @@
 //! Documents as HTML: one file each that needs nothing else, with plots as inline SVG and no scripts. Reads well in
-//! light and dark and on paper. `visavis eval --report` writes them.
+//! light and dark and on paper. `visavis eval --report` writes them. Reports of load are made of the same parts.
 
 mod calibration;
 mod gate;
-mod html;
+pub mod html;
 mod identification;
 mod plots;
 mod shared;
-mod svg;
+pub mod svg;
 mod training;
 mod training_run;
 mod verification;

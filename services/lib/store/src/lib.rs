@@ -8,6 +8,7 @@ mod error;
 mod redb;
 mod redis;
 mod repo;
+mod schema;
 mod sealed;
 
 pub use engine::{
@@ -26,4 +27,5 @@ pub use repo::{
     SigningKeys, StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Unenrolled, UnenrolledPage,
     Versioned, Wanted, WholeSubject, Whom, Withdrawal, erased_result,
 };
+pub use schema::{Schema, bring_up, check};
 pub use sealed::{Rewrapped, SealedStore};

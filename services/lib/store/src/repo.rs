@@ -116,7 +116,7 @@ impl RepoError {
     }
 }
 
-fn encode<T: Serialize>(key: &str, value: &T) -> Result<Bytes, StoreError> {
+pub(crate) fn encode<T: Serialize>(key: &str, value: &T) -> Result<Bytes, StoreError> {
     serde_json::to_vec(value).map(Bytes::from).map_err(|e| damaged(key, &e))
 }
 
@@ -132,7 +132,7 @@ fn damaged(key: &str, reason: &dyn std::fmt::Display) -> StoreError {
     StoreError::Damaged { key: key.to_owned(), reason: reason.to_string() }
 }
 
-async fn read<T: DeserializeOwned>(
+pub(crate) async fn read<T: DeserializeOwned>(
     store: &dyn Store,
     space: &Space,
     key: &str,
@@ -141,7 +141,7 @@ async fn read<T: DeserializeOwned>(
 }
 
 /// "As it was when I looked": unchanged since `version`, or still absent.
-fn as_seen(key: &str, version: Option<Revision>) -> Precondition {
+pub(crate) fn as_seen(key: &str, version: Option<Revision>) -> Precondition {
     match version {
         Some(v) => Precondition::Unchanged(key.to_owned(), v),
         None => Precondition::Absent(key.to_owned()),

@@ -50,6 +50,8 @@ pub struct ClusterOptions {
     pub trainer_environment: Vec<(String, String)>,
     /// How much the workers let everything else on the machine go first, 0 to 19.
     pub worker_niceness: u8,
+    /// Another binary than the one under test for every process, such as a former release.
+    pub binary: Option<PathBuf>,
 }
 
 impl Default for ClusterOptions {
@@ -68,6 +70,7 @@ impl Default for ClusterOptions {
             worker_environment: Vec::new(),
             trainer_environment: Vec::new(),
             worker_niceness: 0,
+            binary: None,
         }
     }
 }
@@ -168,6 +171,12 @@ impl Cluster {
     #[must_use]
     pub fn crowd(&self, connections: usize) -> Client {
         Client::over_connections(connections, self.address(), &self.certificate(), (ADMIN_KEY, Http::Any))
+    }
+
+    /// The admin key, for callers that are no [`Client`].
+    #[must_use]
+    pub fn admin_key(&self) -> &'static str {
+        ADMIN_KEY
     }
 
     /// Where HTTPS is served for callers.
@@ -313,6 +322,7 @@ impl Cluster {
             environment,
             arguments: vec!["--redis".to_owned(), redis],
             niceness: if role == Role::Worker { self.options.worker_niceness } else { 0 },
+            binary: self.options.binary.clone(),
         });
         Member { service, proxy }
     }

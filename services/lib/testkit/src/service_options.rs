@@ -51,4 +51,6 @@ pub struct ServiceOptions {
     pub arguments: Vec<String>,
     /// How much it lets others go first, 0 to 19, as an operator would set it with `nice`.
     pub niceness: u8,
+    /// Another binary than the one under test, such as a former release.
+    pub binary: Option<PathBuf>,
 }

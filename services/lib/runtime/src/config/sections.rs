@@ -407,6 +407,14 @@ pub struct TelemetrySection {
     pub format: LogFormat,
     /// Which log lines.
     pub filter: String,
+    /// Address of an OTLP receiver for traces; none are made without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces_endpoint: Option<String>,
+    /// Certificates to trust there, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces_ca_file: Option<PathBuf>,
+    /// Of the traces that begin here, how many are kept.
+    pub traces_share: f64,
 }
 
 /// Form of a log line.
