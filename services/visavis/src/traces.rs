@@ -26,6 +26,7 @@ pub fn start(
         Roles::Up => "visavis",
         Roles::Gateway => "visavis-gateway",
         Roles::Worker => "visavis-worker",
+        Roles::Trainer => "visavis-trainer",
     };
     let instance = format!("{}-{}", std::process::id(), Timestamp::now().as_millis());
     let options = ExportOptions {

@@ -241,7 +241,9 @@ pub async fn outcome(store: &Arc<dyn Store>, e: &Envelope) -> Result<reply::Outc
         }
         Request::Bulk(_) => return Err(Problem::invalid("request", "the items lie in the store")),
         Request::Gate(_) => reply::Outcome::Gate(v1::GateReply { passed: true, ..Default::default() }),
-        Request::Promotion(_) | Request::Prepare(_) => return Err(Problem::invalid("request", "not asked here")),
+        Request::Promotion(_) | Request::Prepare(_) | Request::Train(_) => {
+            return Err(Problem::invalid("request", "not asked here"));
+        }
         Request::CatchUp(_) => reply::Outcome::CatchUp(v1::CatchUpReply { revision: 1, found: 0 }),
         Request::Verify(r) => {
             let face = r.image.as_ref().map(look).transpose()?;
