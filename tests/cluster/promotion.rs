@@ -191,6 +191,15 @@ async fn a_damaged_one_is_refused(client: &Client, damaged: &Candidate) {
     assert_eq!(place(client, "damaged").await["state"], "evaluated");
 }
 
+/// Who has no retained crop keeps a model from being promoted, unless the collection's policy leaves such people behind.
+async fn somebody_would_be_left_behind(client: &Client) {
+    drop(client.enrol("staff", "silent", &[somebody(22)[0].clone()]).await.expect(201));
+    let refused = promote(client, "mild").await.expect(409);
+    assert!(refused.problem("conflict").contains("1 enrolled faces have no retained crop"), "{}", refused.text());
+    let leave = json!({"promotion": {"without_crops": "leave"}});
+    drop(client.patch("/v1/collections/staff", &leave).await.expect(200));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_model_takes_anothers_place_and_gives_it_back_and_nobody_is_told_an_error() {
     let _alone = ALONE.lock().await;
@@ -203,6 +212,7 @@ async fn a_model_takes_anothers_place_and_gives_it_back_and_nobody_is_told_an_er
     a_damaged_one_is_refused(&client, &damaged).await;
 
     drop(mild.register(&client, "mild").await.expect(201));
+    somebody_would_be_left_behind(&client).await;
     let late = somebody(people);
     let (seen, place) = beside(&client, async {
         let begun = promote(&client, "mild").await.expect(202).json;
@@ -219,7 +229,10 @@ async fn a_model_takes_anothers_place_and_gives_it_back_and_nobody_is_told_an_er
         assert!(seen.keys().all(|v| v == "yunet+sface" || v == "yunet+mild@mild"), "{seen:?}");
     }
     let faces = 2 * (people + 1);
-    assert_eq!(generations(&cluster).await, BTreeMap::from([(2, faces)]), "every face has a template of each model");
+    let of_both = BTreeMap::from([(1, 1), (2, faces)]);
+    assert_eq!(generations(&cluster).await, of_both, "every face with a crop has a template of each model");
+    let left = client.get("/v1/models/mild/left-behind?collection_id=staff").await.ok();
+    assert_eq!(left["items"], json!([{"subject_id": "silent"}]), "{left}");
 
     let found = client.identify("staff", &late[1]).await.ok();
     assert_eq!((decision(&found), &found["model_version"]), (("match", "late"), &json!("yunet+mild@mild")), "{found}");
@@ -246,12 +259,12 @@ async fn rolled_back(cluster: &Cluster, client: &Client, late: &[Bytes; 2]) {
     assert!(seen.iter().all(|(_, seen)| seen.values().all(|scores| scores.len() == 1)), "{seen:?}");
     drop(client.delete("/v1/collections/staff/subjects/late").await.expect(204));
     let left = generations(cluster).await;
-    assert_eq!(left, BTreeMap::from([(2, 2 * 21)]), "p0 to p19 and after");
+    assert_eq!(left, BTreeMap::from([(1, 1), (2, 2 * 21)]), "p0 to p19 and after; and who was left behind");
     // What is kept is in use: its file stays until it is retired.
     drop(client.delete("/v1/models/mild").await.expect(409).problem("conflict"));
     drop(client.post("/v1/models/mild/retire", &json!({"collection_id": "staff"})).await.expect(200));
     drop(done(client, "mild").await);
-    assert_eq!(generations(cluster).await, BTreeMap::from([(1, 2 * 21)]), "templates of the retired one are gone");
+    assert_eq!(generations(cluster).await, BTreeMap::from([(1, 1 + 2 * 21)]), "templates of the retired one are gone");
     drop(client.delete("/v1/models/mild").await.expect(204));
     drop(client.get("/v1/models/mild").await.expect(404).problem("model_not_found"));
     let trail = export(client).await.concat();

@@ -62,7 +62,7 @@ enum PromoteAnswer {
     /// It has passed.
     Model(ModelAnswer),
     /// It is being looked at.
-    Job(JobAnswer),
+    Job(Box<JobAnswer>),
 }
 
 /// List models

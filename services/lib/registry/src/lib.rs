@@ -67,43 +67,36 @@ impl Registry {
         Models::new(Arc::clone(&self.store), tenant)
     }
 
-    /// Takes a model in, once it is seen to be what its manifest says. The object first, then the record that holds its
-    /// key: nothing can read an object without its record.
+    /// Takes a model in, once it is seen to be what its manifest says. The record with the key comes first, so that of two
+    /// who want one id the second writes nothing; a repetition of the same request writes a file that is missing.
     ///
     /// # Errors
     /// [`RegistryError::Unfit`] for what is no embedder that can be served; the store's, the objects'; the id is taken.
     pub async fn register(&self, tenant: &TenantId, new: NewModel) -> Result<Versioned<ModelRecord>, RegistryError> {
-        let NewModel { id, onnx, manifest, parent, origin, lineage, by } = new;
-        let contract = check(&manifest, self.rules)?;
-        let (graph, named) = (onnx.clone(), manifest.clone());
+        let contract = check(&new.manifest, self.rules)?;
+        let (graph, named) = (new.onnx.clone(), new.manifest.clone());
         // Reading and rewriting a graph of many megabytes takes a while.
         let read = move || Model::of_bytes(&named, PathBuf::from(&named.file), &graph, Target::Cpu).map(drop);
         off_the_async_threads(read).await?.map_err(|e| RegistryError::Unfit(e.to_string()))?;
-        let key = DataKey::generate()?;
-        let (sealing, plain, context) = (DataKey::from_bytes(&key.to_bytes()[..])?, onnx.clone(), context(tenant, &id));
-        let sealed = off_the_async_threads(move || sealing.seal(&context, &plain)).await??;
-        let record = ModelRecord {
-            id: id.clone(),
-            name: manifest.name.clone(),
-            contract,
-            manifest: manifest.to_toml("as told by who registered the model")?,
-            sha256: manifest.sha256.to_string(),
-            bytes: onnx.len() as u64,
-            key: hex::encode(&key.to_bytes()[..]),
-            origin,
-            parent,
-            lineage,
-            collections: Default::default(),
-            created_at: Timestamp::now(),
-            created_by: by,
+        let (records, onnx) = (self.records(tenant), new.onnx.clone());
+        let (made, fresh) = match records.get(&new.id).await? {
+            Some(there) if there.value.sha256 == new.manifest.sha256.to_string() => (there, false),
+            Some(_) => return Err(RegistryError::Taken),
+            None => {
+                let record = record(new, contract)?;
+                (Versioned { version: records.create(&record).await?, value: record }, true)
+            }
         };
-        if let Some(there) = self.records(tenant).get(&id).await? {
-            // The same request a second time: the answer to the first was lost.
-            return if there.value.sha256 == record.sha256 { Ok(there) } else { Err(RegistryError::Taken) };
+        let (key, id) = (data_key(&made.value)?, &made.value.id);
+        let context = context(tenant, id);
+        let sealed = off_the_async_threads(move || key.seal(&context, &onnx)).await??;
+        if let Err(e) = self.objects.put(&name(tenant, id), Bytes::from(sealed)).await {
+            if fresh {
+                records.delete(id, Some(made.version)).await?;
+            }
+            return Err(e.into());
         }
-        self.objects.put(&name(tenant, &id), Bytes::from(sealed)).await?;
-        let version = self.records(tenant).create(&record).await?;
-        Ok(Versioned { value: record, version })
+        Ok(made)
     }
 
     /// The model's file, verified, with its manifest.
@@ -114,8 +107,7 @@ impl Registry {
         let manifest = manifest_of(record)?;
         let found = self.objects.get(&name(tenant, &record.id)).await?;
         let sealed = found.ok_or(RegistryError::Gone)?;
-        let key = hex::decode(&record.key).map_err(|_| seal::SealError::Form)?;
-        let (key, context) = (DataKey::from_bytes(&key)?, context(tenant, &record.id));
+        let (key, context) = (data_key(record)?, context(tenant, &record.id));
         let onnx = off_the_async_threads(move || key.open(&context, &sealed)).await??;
         Ok((manifest, onnx))
     }
@@ -173,6 +165,31 @@ fn check(manifest: &Manifest, rules: Rules) -> Result<ContractId, RegistryError>
     let contract = manifest.contract().ok_or_else(|| unfit("only embedders are registered, and this is none"))?;
     manifest.permit(rules.accept_licence).map_err(|e| RegistryError::Unfit(e.to_string()))?;
     Ok(contract)
+}
+
+/// What is put down of a model, with a key of its own.
+fn record(new: NewModel, contract: ContractId) -> Result<ModelRecord, RegistryError> {
+    let NewModel { id, onnx, manifest, parent, origin, lineage, by } = new;
+    Ok(ModelRecord {
+        id,
+        name: manifest.name.clone(),
+        contract,
+        manifest: manifest.to_toml("as told by who registered the model")?,
+        sha256: manifest.sha256.to_string(),
+        bytes: onnx.len() as u64,
+        key: hex::encode(&DataKey::generate()?.to_bytes()[..]),
+        origin,
+        parent,
+        lineage,
+        collections: Default::default(),
+        created_at: Timestamp::now(),
+        created_by: by,
+    })
+}
+
+fn data_key(record: &ModelRecord) -> Result<DataKey, RegistryError> {
+    let key = hex::decode(&record.key).map_err(|_| seal::SealError::Form)?;
+    Ok(DataKey::from_bytes(&key)?)
 }
 
 fn name(tenant: &TenantId, id: &ModelId) -> String {

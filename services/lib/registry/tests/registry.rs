@@ -83,6 +83,13 @@ async fn a_model_lies_sealed_reads_back_and_is_gone_when_it_is_deleted() {
     let elsewhere = registry.read(&TenantId::new("globex").unwrap(), &made.value).await.unwrap_err();
     assert!(matches!(elsewhere, RegistryError::Gone));
 
+    // A file that is missing is written by the same request again.
+    let lost = Objects::disk(objects.clone()).unwrap();
+    lost.delete(&["models/acme/one".to_owned()]).await.unwrap();
+    assert!(matches!(registry.read(&tenant(), &made.value).await, Err(RegistryError::Gone)));
+    registry.register(&tenant(), new("one", &onnx)).await.unwrap();
+    registry.read(&tenant(), &made.value).await.unwrap();
+
     registry.delete(&tenant(), &made.value.id, None).await.unwrap();
     assert_eq!(registry.records(&tenant()).get(&made.value.id).await.unwrap(), None);
     assert!(matches!(registry.read(&tenant(), &made.value).await, Err(RegistryError::Gone)));

@@ -78,11 +78,7 @@ pub(super) async fn run(
         required_consent: consent.on_record(),
         consent: consent.to_record(),
         collection: Some(resolved.version),
-        reply: wire::encode_reply(&v1::Reply {
-            job_id: job.to_string(),
-            outcome: Some(v1::reply::Outcome::Enrol(reply.clone())),
-            ..v1::Reply::default()
-        }),
+        reply: kept_reply(&job, &reply),
         job_id: job,
         accepted_at: asked.accepted_at,
         now,
@@ -91,8 +87,7 @@ pub(super) async fn run(
     let (outcome, resolved) = writing.commit(enrolment, resolved).await?;
     match outcome {
         Outcome::Committed(revision) => {
-            let enrolled = named.faces.len() as u64;
-            desk.metrics.enrolled_faces.with_label_values(&["enrolled"]).inc_by(enrolled);
+            desk.metrics.enrolled_faces.with_label_values(&["enrolled"]).inc_by(named.faces.len() as u64);
             if retains {
                 desk.due.retained(tenant, &collection);
             }
@@ -106,6 +101,12 @@ pub(super) async fn run(
         }
         other => Err(refused(&other, &collection, &subject_id)),
     }
+}
+
+/// The reply as a second delivery of the job finds it.
+fn kept_reply(job: &JobId, reply: &EnrolReply) -> Bytes {
+    let outcome = Some(v1::reply::Outcome::Enrol(reply.clone()));
+    wire::encode_reply(&v1::Reply { job_id: job.to_string(), outcome, ..v1::Reply::default() })
 }
 
 fn done(reply: EnrolReply, resolved: &Resolved) -> Done {

@@ -25,8 +25,9 @@ use super::{
 };
 use crate::{pipeline::Context, shelf::Served};
 
-/// Scores of different persons from which on a score table of the collection's own is better than the manifest's.
-const OWN_TABLE: usize = 10_000;
+/// Scores of different persons from which on a score table of the pictures at hand is taken before the manifest's: so many
+/// measure a false match rate of 10⁻⁵, and what is below that has to be extended beyond any sample.
+const OWN_TABLE: usize = 1_000_000;
 
 /// Most scores that a table is made from.
 const MOST_SCORES: usize = 2_000_000;
@@ -193,8 +194,8 @@ impl Round<'_> {
     }
 }
 
-/// A score table for the candidate, and what it rests on: made from the pictures at hand where they are many, else the
-/// manifest's.
+/// A score table for the candidate, and what it rests on: made from the pictures at hand where these are very many, or
+/// where the manifest brings none.
 fn table(
     sets: [Option<&GateSet>; 2],
     manifest: Option<CalibrationTable>,
@@ -204,15 +205,22 @@ fn table(
     let of = |set: &GateSet| set.candidate.non_mated(&set.subjects, &none, MOST_SCORES).scores;
     let mut scores: Vec<f32> = sets.into_iter().flatten().flat_map(of).collect();
     let found = scores.len();
+    let made = calibrate(&mut scores);
     match manifest {
-        Some(table) if found < OWN_TABLE => Ok((
-            table,
-            format!("Thresholds: the manifest's table; {found} non-mated scores are too few for a better one."),
-        )),
+        Some(table) if found < OWN_TABLE => {
+            let mut note =
+                format!("Thresholds: the manifest's table; {found} non-mated scores are too few for another.");
+            // Where the two are far apart, a person has to look.
+            for row in made.iter().flat_map(|m| &m.rows).filter(|r| !r.extrapolated) {
+                let (fmr, here, there) = (row.fmr, row.score, table.score_at(row.fmr).0);
+                note.push_str(&format!(" At FMR {fmr:e} it says {there:.3}, these pictures say {here:.3}."));
+            }
+            Ok((table, note))
+        }
         _ => {
-            let made = calibrate(&mut scores).and_then(|made| made.table(id));
             let note = format!("Thresholds: a table from {found} non-mated scores of the pictures looked at.");
-            made.map(|table| (table, note)).map_err(|e| format!("thresholds: {e}, and the manifest brings no table"))
+            let table = made.and_then(|made| made.table(id));
+            table.map(|table| (table, note)).map_err(|e| format!("thresholds: {e}, and the manifest brings no table"))
         }
     }
 }
