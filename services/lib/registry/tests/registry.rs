@@ -1,4 +1,5 @@
 //! Registered models: taken in only as what they say they are, sealed where they lie, and gone when they are deleted.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{path::Path, sync::Arc, time::Duration};
 

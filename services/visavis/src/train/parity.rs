@@ -41,10 +41,13 @@ pub fn check(
         written.map_err(|e| Failure::Other(e.to_string()))?;
         let outputs = engine.run(&Tensor::new(vec![1, channels, height, width], input)?)?;
         let served = outputs.first().map_or(&[][..], |t| t.data());
-        least = least.min(cosine(template, served));
+        // `min` would pass over what is not a number.
+        let close = cosine(template, served);
+        if close.is_nan() || close < least {
+            least = close;
+        }
     }
-    // Written so that anything not a number is refused.
-    if !(least >= LEAST) {
+    if least.is_nan() || least < LEAST {
         return Err(Failure::Other(format!(
             "ONNX Runtime gives other templates than the trainer (cosine {least:.6}): {} is not to be used",
             finished.model.display()

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::{Commit, Precondition, Revision};
 
+/// Faces that are admitted, and crops that may be kept of them.
+type Admitted<'a> = (&'a [&'a (EnrolledFace, Template)], &'a [(FaceId, CropRecord)]);
+
 /// What a subject finds where it is to be enrolled.
 pub(super) struct Place {
     /// The collection.
@@ -89,7 +92,7 @@ impl Place {
         &self,
         whole: &WholeSubject,
         h: SubjectHandle,
-        (faces, crops): (&[&(EnrolledFace, Template)], &[(FaceId, CropRecord)]),
+        (faces, crops): Admitted<'_>,
     ) -> Result<Commit, RepoError> {
         let (subject, stone) = (subject_key(h), tombstone_key(h));
         let mut commit = Commit::new()
