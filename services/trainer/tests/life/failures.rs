@@ -5,7 +5,9 @@ use std::fs;
 use domain::{BaseModel, RecipeName, RunId};
 use store::RunRecord;
 
-use crate::kit::Kit;
+use testkit::SmallDisk;
+
+use crate::kit::{BASE, Kit};
 
 const PEOPLE: [&str; 4] = ["anna", "bert", "cara", "dina"];
 
@@ -69,6 +71,26 @@ async fn a_model_that_is_served_otherwise_than_it_was_trained() {
     let run = kit.start(&[]).await;
     let detail = kit.failed(&run, "parity_failed").await;
     assert!(detail.contains("1e-4"), "{detail}");
+    trainer.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk() {
+    let Some(disk) = SmallDisk::mount_or_skip(8) else { return };
+    let kit = Kit::on(&BASE, Some(disk.path())).await;
+    kit.people(&PEOPLE).await;
+    kit.hold(3);
+    let trainer = kit.trainer();
+    let run = kit.start(&[]).await;
+    kit.reaches(3).await;
+    disk.fill_but(0);
+    kit.hold(0);
+    let detail = kit.failed(&run, "storage_full").await;
+    assert!(detail.contains("no room"), "{detail}");
+    // With room again the next one goes through.
+    disk.empty();
+    let run = kit.start(&[]).await;
+    assert_eq!(kit.end(&run).await.failure, None);
     trainer.kill();
 }
 

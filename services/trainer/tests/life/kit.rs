@@ -104,11 +104,17 @@ impl Kit {
     }
 
     pub async fn with(weights: &[f32; 12]) -> Self {
+        Self::on(weights, None).await
+    }
+
+    /// With objects in a place of their own.
+    pub async fn on(weights: &[f32; 12], objects: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let redb: Arc<dyn Store> = Arc::new(RedbStore::open(&folder.path().join("store.redb")).unwrap());
         let keyring = Keyring::parse(&Keyring::fresh_key().unwrap()).unwrap();
         let store: Arc<dyn Store> = Arc::new(SealedStore::open(redb, Arc::new(keyring)).await.unwrap());
-        let objects = Objects::disk(folder.path().join("objects")).unwrap();
+        let place = objects.map_or_else(|| folder.path().join("objects"), |o| o.join("objects"));
+        let objects = Objects::disk(place).unwrap();
         let crops = Crops::open(store.clone(), objects.clone()).await.unwrap();
         let (tenant, collection): (TenantId, CollectionId) = ("acme".parse().unwrap(), "staff".parse().unwrap());
         let (models, runtime) = tokio::task::spawn_blocking({
