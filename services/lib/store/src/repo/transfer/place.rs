@@ -89,7 +89,8 @@ impl Place {
         &self,
         whole: &WholeSubject,
         h: SubjectHandle,
-        (faces, crops): (&[&(EnrolledFace, Template)], &[(FaceId, CropRecord)]),
+        faces: &[&(EnrolledFace, Template)],
+        crops: &[(FaceId, CropRecord)],
     ) -> Result<Commit, RepoError> {
         let (subject, stone) = (subject_key(h), tombstone_key(h));
         let mut commit = Commit::new()
