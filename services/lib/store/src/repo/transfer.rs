@@ -187,7 +187,7 @@ impl Subjects {
                 }
             }
             let crops = place.crops(whole, &faces, now);
-            match self.store.commit(&self.space, place.writes(whole, h, (&faces, &crops))?).await {
+            match self.store.commit(&self.space, place.writes(whole, h, &faces, &crops)?).await {
                 Ok(_) => {
                     let left_out = whole.faces.len() - faces.len();
                     let crops = crops.into_iter().map(|(face, _)| face).collect();

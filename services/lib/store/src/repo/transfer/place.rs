@@ -16,9 +16,6 @@ use super::{
 };
 use crate::{Commit, Precondition, Revision};
 
-/// Faces that are admitted, and crops that may be kept of them.
-type Admitted<'a> = (&'a [&'a (EnrolledFace, Template)], &'a [(FaceId, CropRecord)]);
-
 /// What a subject finds where it is to be enrolled.
 pub(super) struct Place {
     /// The collection.
@@ -92,7 +89,8 @@ impl Place {
         &self,
         whole: &WholeSubject,
         h: SubjectHandle,
-        (faces, crops): Admitted<'_>,
+        faces: &[&(EnrolledFace, Template)],
+        crops: &[(FaceId, CropRecord)],
     ) -> Result<Commit, RepoError> {
         let (subject, stone) = (subject_key(h), tombstone_key(h));
         let mut commit = Commit::new()
