@@ -32,6 +32,7 @@ mod network;
 mod ops;
 mod parameter;
 mod plan;
+mod planner;
 mod threads;
 
 pub use error::Error;
