@@ -4,7 +4,6 @@
 //!
 //! ```
 //! # use visavis_autograd as autograd;
-//! # use visavis_onnx as onnx;
 //! # fn f(file: &[u8], pictures: &[f32]) -> Result<(), Box<dyn std::error::Error>> {
 //! use autograd::{Network, Norm, Options, Pass, Trainable};
 //!
