@@ -34,13 +34,13 @@ fn pictures(n: usize, scale: f32, middle: f32) -> Vec<f32> {
 fn by_runtime(runtime: &OnnxRuntime, file: &[u8], pictures: &[f32]) -> Vec<f32> {
     let expected = Expected { model: "embedder".into(), item_shape: SHAPE[1..].to_vec(), ..Expected::default() };
     let mut engine = OrtEngine::load(runtime, file, &SessionOptions::default(), &expected).expect("it loads");
-    let mut one = |picture: &[f32]| {
+    let one = |picture: &[f32]| {
         let mut found = Vec::new();
         let mut read = |outputs: &[OutputRef<'_>]| found = outputs[0].data.to_vec();
         engine.infer(TensorRef { shape: &SHAPE, data: picture }, &mut read).expect("it runs");
         found
     };
-    pictures.chunks(SHAPE.iter().product()).flat_map(|picture| one(picture)).collect()
+    pictures.chunks(SHAPE.iter().product()).flat_map(one).collect()
 }
 
 fn agree(ours: &[f32], theirs: &[f32], what: &str) {
