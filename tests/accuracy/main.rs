@@ -19,6 +19,7 @@ mod pipeline;
 mod quantised;
 mod recall;
 mod reference;
+mod training;
 
 /// Cosine of two vectors of any length.
 fn cosine(a: &[f32], b: &[f32]) -> f64 {

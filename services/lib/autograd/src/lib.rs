@@ -4,7 +4,6 @@
 //!
 //! ```
 //! # use visavis_autograd as autograd;
-//! # use visavis_onnx as onnx;
 //! # fn f(file: &[u8], pictures: &[f32]) -> Result<(), Box<dyn std::error::Error>> {
 //! use autograd::{Network, Norm, Options, Pass, Trainable};
 //!
@@ -32,6 +31,7 @@ mod network;
 mod ops;
 mod parameter;
 mod plan;
+mod planner;
 mod threads;
 
 pub use error::Error;

@@ -2,6 +2,8 @@
 //! named by where its taps begin in the picture. Pictures of a few channels are copied patch by patch after all, a
 //! block at a time, as their runs would be too short. The backward pass is in `conv_back.rs`.
 
+use std::ops::Range;
+
 use super::{Back, Context, Op, Scratch};
 use crate::kernels::{self, NONE, Product, Rows, Stack, Window};
 
@@ -37,36 +39,45 @@ impl Conv {
         self.group().0 < SHORT && self.taps() > 1
     }
 
-    /// Where the tap of an output pixel begins; `pixel` counts through the batch.
-    #[inline]
-    pub(super) fn start(&self, pixel: usize, tap: usize) -> usize {
+    /// Appends for each of these output pixels, counted through the batch, where its taps begin.
+    pub(super) fn starts(&self, x: usize, pixels: Range<usize>, starts: &mut Vec<usize>) {
         let w = &self.window;
         let [height, width] = w.output;
-        let (image, i, j) = (pixel / (height * width), pixel / width % height, pixel % width);
-        let row = (i * w.stride[0] + tap / w.kernel[1]).wrapping_sub(w.pad[0]);
-        let column = (j * w.stride[1] + tap % w.kernel[1]).wrapping_sub(w.pad[1]);
-        if row < w.input[0] && column < w.input[1] {
-            ((image * w.input[0] + row) * w.input[1] + column) * w.channels
-        } else {
-            NONE
+        if self.taps() == 1 && w.stride == [1, 1] && w.pad == [0, 0] && w.input == w.output {
+            starts.extend(pixels.map(|p| p * w.channels + x));
+            return;
+        }
+        let (mut image, mut i, mut j) =
+            (pixels.start / (height * width), pixels.start / width % height, pixels.start % width);
+        for _ in pixels {
+            let (top, left) = (i * w.stride[0], j * w.stride[1]);
+            for a in 0..w.kernel[0] {
+                let row = (top + a).wrapping_sub(w.pad[0]);
+                let first = (image * w.input[0]).wrapping_add(row).wrapping_mul(w.input[1]);
+                for e in 0..w.kernel[1] {
+                    let column = (left + e).wrapping_sub(w.pad[1]);
+                    let inside = row < w.input[0] && column < w.input[1];
+                    starts.push(if inside { (first + column) * w.channels + x } else { NONE });
+                }
+            }
+            j += 1;
+            if j == width {
+                (i, j) = (i + 1, 0);
+            }
+            if i == height {
+                (image, i) = (image + 1, 0);
+            }
         }
     }
 
     /// Copies the patches of these pixels, `stride` values each, the group's channels alone.
-    pub(super) fn patches(
-        &self,
-        x: &[f32],
-        pixels: std::ops::Range<usize>,
-        group: usize,
-        (to, stride): (&mut [f32], usize),
-    ) {
+    pub(super) fn patches(&self, x: &[f32], starts: &[usize], (to, stride): (&mut [f32], usize)) {
         let depth = self.group().0;
-        for (pixel, to) in pixels.zip(to.chunks_exact_mut(stride)) {
-            for tap in 0..self.taps() {
-                let to = &mut to[tap * depth..][..depth];
-                match self.start(pixel, tap) {
+        for (starts, to) in starts.chunks_exact(self.taps()).zip(to.chunks_exact_mut(stride)) {
+            for (start, to) in starts.iter().zip(to.chunks_exact_mut(depth)) {
+                match *start {
                     NONE => to.fill(0.0),
-                    start => to.copy_from_slice(&x[start + group * depth..][..depth]),
+                    start => to.copy_from_slice(&x[start..start + depth]),
                 }
             }
         }
@@ -90,19 +101,15 @@ impl Conv {
                 at.clear();
                 at.extend(block.clone().map(|p| p * self.out + group * columns));
                 starts.clear();
+                self.starts(group * depth, first + block.start..first + block.end, &mut starts);
                 if self.copies() {
                     let size = taps * depth;
-                    self.patches(x, first + block.start..first + block.end, group, (&mut patches, size));
+                    self.patches(x, &starts, (&mut patches, size));
+                    starts.clear();
                     starts.extend((0..block.len()).map(|p| p * size));
                     let rows = Rows { values: &patches, starts: &starts, taps: 1, depth: size };
                     kernels::product(level, &rows, &Product { zeros: &patches, ..product }, part, &at);
                     continue;
-                }
-                for pixel in block {
-                    starts.extend((0..taps).map(|t| match self.start(first + pixel, t) {
-                        NONE => NONE,
-                        start => start + group * depth,
-                    }));
                 }
                 kernels::product(level, &Rows { values: x, starts: &starts, taps, depth }, &product, part, &at);
             }
@@ -143,6 +150,6 @@ impl Op for Conv {
 /// Sum of every channel over all rows.
 pub(super) fn column_sums(cx: &Context<'_>, x: &[f32], c: usize) -> Vec<f64> {
     let level = cx.level;
-    let sums = |r: std::ops::Range<usize>| kernels::column_sums(level, &x[r.start * c..r.end * c], c);
+    let sums = |r: Range<usize>| kernels::column_sums(level, &x[r.start * c..r.end * c], c);
     super::total(cx.threads.ranges(x.len() / c, x.len() > 1 << 14, sums))
 }

@@ -61,13 +61,15 @@ impl Conv {
     ) {
         let (taps, (depth, columns)) = (self.taps(), self.group());
         let block = (CACHED / (self.out + self.window.channels)).clamp(64, 512);
-        let mut pairs = Vec::with_capacity(block);
+        let (mut pairs, mut starts) = (Vec::with_capacity(block), Vec::with_capacity(block * taps));
         let mut patches = vec![0.0; if self.copies() { block * run } else { 0 }];
         let row = group * columns + rows.start;
         for from in pixels.clone().step_by(block) {
             let some = from..(from + block).min(pixels.end);
+            starts.clear();
+            self.starts(group * depth, some.clone(), &mut starts);
             if self.copies() {
-                self.patches(x, some.clone(), group, (&mut patches, run));
+                self.patches(x, &starts, (&mut patches, run));
                 pairs.clear();
                 pairs.extend(some.enumerate().map(|(i, p)| (p * self.out + row, i * run)));
                 let to = Sums { c: sums, rows: rows.len(), columns: run, stride: run };
@@ -76,10 +78,8 @@ impl Conv {
             }
             for tap in 0..taps {
                 pairs.clear();
-                pairs.extend(some.clone().filter_map(|p| match self.start(p, tap) {
-                    NONE => None,
-                    start => Some((p * self.out + row, start + group * depth)),
-                }));
+                let of_tap = starts[tap..].iter().step_by(taps).zip(some.clone()).filter(|(s, _)| **s != NONE);
+                pairs.extend(of_tap.map(|(start, p)| (p * self.out + row, *start)));
                 let to = Sums { c: &mut sums[tap * depth..], rows: rows.len(), columns: depth, stride: run };
                 kernels::outer(level, (gradient, x), &pairs, to);
             }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Places of a parameter that are tried.
-const TRIED: usize = 6;
+const TRIED: usize = 4;
 /// Step of the central differences.
 const STEP: f64 = 1e-6;
 
