@@ -28,11 +28,11 @@ pub struct FolderSamples {
 impl FolderSamples {
     /// Of these photos.
     pub fn new(cached: Cached, lineage: Lineage) -> Self {
-        let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut known: BTreeMap<String, usize> = BTreeMap::new();
         let mut identities = Vec::new();
-        let number = |entry| {
-            let Entry { person, .. } = entry;
-            *known.entry(person).or_insert_with(|| {
+        let number = |entry: &Entry| {
+            let person = &entry.person;
+            *known.entry(person.clone()).or_insert_with(|| {
                 identities.push(person.clone());
                 identities.len() - 1
             })

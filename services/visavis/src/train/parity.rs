@@ -43,8 +43,7 @@ pub fn check(
         let served = outputs.first().map_or(&[][..], |t| t.data());
         least = least.min(cosine(template, served));
     }
-    // Written so that anything not a number is refused.
-    if !(least >= LEAST) {
+    if least < LEAST {
         return Err(Failure::Other(format!(
             "ONNX Runtime gives other templates than the trainer (cosine {least:.6}): {} is not to be used",
             finished.model.display()
@@ -55,5 +54,7 @@ pub fn check(
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(p, q)| f64::from(*p) * f64::from(*q)).sum::<f64>();
-    if a.len() == b.len() { dot(a, b) / (dot(a, a) * dot(b, b)).sqrt() } else { f64::NAN }
+    let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+    // Two lengths, or no number at all: as different as can be.
+    if a.len() == b.len() && cosine.is_finite() { cosine } else { -1.0 }
 }
