@@ -21,7 +21,7 @@ pub use convert::{CompreFaceArgs, ConvertCommand};
 pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, TableFormat, VerificationArgs};
 pub use evidence::{AuditArgs, AuditCommand, ReceiptArgs, ReceiptsCommand};
 pub use sealing::SealingCommand;
-pub use train::{NewArgs, PhotoArgs, PreviewArgs, RecipeArgs, TrainArgs, TrainCommand};
+pub use train::{NewArgs, PreviewArgs, RecipeArgs, TrainArgs, TrainCommand};
 
 /// Face recognition service: enrol people, identify them 1:N, verify them 1:1.
 #[derive(Debug, Parser)]
