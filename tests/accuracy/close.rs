@@ -76,7 +76,7 @@ fn judge(mut all: Vec<Agreement>) {
 
 #[tokio::test]
 async fn one_face_is_seen_as_the_whole_picture_shows_it() {
-    let models = Models::with("sface").await;
+    let models = Models::on_the_references_canvas("sface").await;
     for (n, photo) in Person::ALL.into_iter().flat_map(|p| [vec![p.photo()], p.others()].concat()).enumerate() {
         let agreement = compared(&models, &format!("photo {n}"), photo).await.expect("a face");
         assert!(agreement.overlap >= 0.8 && agreement.cosine >= 0.98, "photo {n}: cosine {}", agreement.cosine);
@@ -90,7 +90,7 @@ async fn one_face_is_seen_as_the_whole_picture_shows_it() {
 #[ignore = "takes minutes"]
 async fn one_face_of_every_photo_of_the_development_set_is_seen_as_the_whole_picture_shows_it() {
     let Some(folder) = shared_or_skip("data/lfw-view1") else { return };
-    let models = Models::with("sface").await;
+    let models = Models::on_the_references_canvas("sface").await;
     judge(of_folder(&models, &folder, 1).await);
 }
 

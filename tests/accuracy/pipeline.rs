@@ -24,9 +24,19 @@ impl Models {
         Self::of(crate::models::load(embedder).await).await
     }
 
+    /// The same on the canvas of the reference pipelines: small pictures are enlarged to 640.
+    pub async fn on_the_references_canvas(embedder: &str) -> Self {
+        let config = WorkerConfig { detector_canvas_least: 640, ..WorkerConfig::default() };
+        Self::configured(&config, crate::models::load(embedder).await).await
+    }
+
     /// A pipeline of these models.
-    pub async fn of((set, runtime): (ModelSet, OnnxRuntime)) -> Self {
-        let pipeline = worker::load_pipeline(&WorkerConfig::default(), set, runtime, None).await.expect("a pipeline");
+    pub async fn of(models: (ModelSet, OnnxRuntime)) -> Self {
+        Self::configured(&WorkerConfig::default(), models).await
+    }
+
+    async fn configured(config: &WorkerConfig, (set, runtime): (ModelSet, OnnxRuntime)) -> Self {
+        let pipeline = worker::load_pipeline(config, set, runtime, None).await.expect("a pipeline");
         let histogram = HistogramVec::new(HistogramOpts::new("stages", "stages"), &["stage"]).expect("a histogram");
         Self { pipeline, timings: Arc::new(Timings::new(histogram)) }
     }

@@ -12,7 +12,10 @@ use std::{
 use serde_json::json;
 use testkit::{AppOptions, Client, Person, Picture, TestApp};
 
-use crate::load::ALONE;
+use crate::{
+    evidence::{Desk, export},
+    load::ALONE,
+};
 
 const HOUR: i64 = 3600;
 /// Requests are answered as fast as ever: nothing waits for the clock.
@@ -37,7 +40,7 @@ struct Clocked {
 }
 
 impl Clocked {
-    fn start(library: &Path) -> Self {
+    fn start(library: &Path, settings: &[(&'static str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let set = folder.path().join("clock");
         fs::write(&set, "+0").expect("the clock");
@@ -49,7 +52,9 @@ impl Clocked {
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
             ("DONT_FAKE_MONOTONIC", "1".to_owned()),
         ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let environment =
+            environment.into_iter().chain(settings).map(|(name, value)| (name.to_owned(), value)).collect();
         let app = TestApp::start_with(AppOptions { environment, ..AppOptions::default() });
         Self { app, set, _folder: folder }
     }
@@ -84,7 +89,7 @@ async fn everything(client: &Client, photo: &bytes::Bytes, subject: &str) {
 async fn a_clock_set_forward_and_back_ends_what_has_ended_and_nothing_else() {
     let Some(library) = library() else { return };
     let _alone = ALONE.lock().await;
-    let clocked = tokio::task::block_in_place(|| Clocked::start(library));
+    let clocked = tokio::task::block_in_place(|| Clocked::start(library, &[]));
     let client = clocked.app.client();
     let photo = Picture::decode(&Person::Astronaut.photo()).resized(160, 160).png();
     drop(client.create_collection("c").await);
@@ -117,4 +122,58 @@ async fn a_clock_set_forward_and_back_ends_what_has_ended_and_nothing_else() {
     let (asked, ()) = tokio::join!(client.detect(photo.clone()), async { clocked.set(20 * HOUR) });
     assert!([200, 504].contains(&asked.status), "{}", asked.text());
     everything(&client, &photo, "at-last").await;
+}
+
+/// The numbers of the events in an exported trail.
+fn numbers(lines: &[String]) -> Vec<u64> {
+    let lines = lines.iter().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+    lines.filter_map(|l| l["seq"].as_u64()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_the_audit_trail_go_after_their_days_and_what_is_left_can_still_be_proven() {
+    let Some(library) = library() else { return };
+    let _alone = ALONE.lock().await;
+    let mut clocked = tokio::task::block_in_place(|| Clocked::start(library, &[("VISAVIS__AUDIT__KEEP_DAYS", "1")]));
+    let client = clocked.app.client();
+    for name in ["a", "b", "c"] {
+        drop(client.create_collection(name).await);
+    }
+    let whole = export(&client).await;
+    let count = numbers(&whole).len() as u64;
+    assert!(count >= 3 && numbers(&whole)[0] == 1, "{whole:?}");
+
+    clocked.set(23 * HOUR);
+    tokio::task::block_in_place(|| clocked.app.restart());
+    drop(clocked.app.client().create_collection("on-the-first-day").await);
+    assert_eq!(numbers(&export(&clocked.app.client()).await)[0], 1, "they are kept for a day");
+
+    clocked.set(25 * HOUR);
+    tokio::task::block_in_place(|| clocked.app.restart());
+    let client = clocked.app.client();
+    drop(client.create_collection("on-the-second-day").await);
+    let began = Instant::now();
+    let left = loop {
+        let lines = export(&client).await;
+        if numbers(&lines)[0] > count {
+            break lines;
+        }
+        assert!(began.elapsed() < PROMPT, "events older than a day stay: {:?}", numbers(&lines));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(numbers(&left)[0], count + 1, "no younger one went with them");
+    assert!(left.iter().any(|l| l.contains("second-day")), "{left:?}");
+
+    let desk = Desk::new();
+    let keys = desk.keys(&client).await;
+    let keys = ["--jwks", keys.to_str().expect("a path")];
+    let (status, told) = desk.verify_trail(&left, &keys);
+    assert!(status == 0 && told.contains("good: "), "{told}");
+    assert_eq!(desk.verify_trail(&whole, &keys).0, 0, "what somebody exported before is still good");
+    // The signed end of what went is no licence to take one more.
+    let without: Vec<String> =
+        left.iter().filter(|l| !l.contains(&format!("\"seq\":{},", count + 1))).cloned().collect();
+    assert_eq!(without.len() + 1, left.len());
+    assert_eq!(desk.verify_trail(&without, &keys).0, 65);
+    assert_eq!(desk.verify_trail(&left[1..], &keys).0, 65, "nor is it left out");
 }

@@ -34,6 +34,7 @@ fn options(disk: &SmallDisk, environment: &[(&str, String)]) -> ServiceOptions {
         environment: environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
         arguments: Vec::new(),
         niceness: 0,
+        binary: None,
     }
 }
 

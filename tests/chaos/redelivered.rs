@@ -24,6 +24,9 @@ fn collection(contract: domain::ContractId) -> Collection {
         retain_crops: RetainCrops::default(),
         retention: Retention::default(),
         idle_from: None,
+        training: Default::default(),
+        promotion: Default::default(),
+        serving: None,
         consent: ConsentPolicy::default(),
         metadata: Metadata::default(),
         contract,
@@ -72,6 +75,7 @@ async fn an_enrolment_delivered_twice_is_done_once_and_answered_alike() {
         runtime,
         galleries: Arc::new(Galleries::new(store.clone(), GalleryOptions::default())),
         crops: None,
+        model_registry: None,
         registry: prometheus::Registry::new(),
     };
     let worker = Worker::start(WorkerConfig::default(), deps).await.expect("a worker");

@@ -2,10 +2,18 @@
 //! refusal on the way, all of our own log lines on: none of it is in any log, and no key, photo or vector in any answer
 //! that is a problem. Personal is whatever a caller chooses: ids of subjects, references, labels, names, purposes' texts.
 
+use std::{process::Command, sync::Arc, time::Duration};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use domain::Lane;
+use queue::{ConsumerOptions, Queue, RedisEngine, RedisOptions, SealedEngine};
 use serde_json::{Value, json};
-use testkit::{Answer, Client, Cluster, ClusterOptions, Image, Person, Picture, encoded, enrolment};
+use testkit::{
+    Answer, Client, Cluster, ClusterOptions, Image, Person, Picture, SEALING_KEY, binary, encoded, enrolment,
+};
+
+use crate::inside;
 
 /// Every crate of ours at its most talkative; the others as an operator has them.
 const FILTER: &str = "info,ort=warn,visavis=trace,visavis_gateway=trace,visavis_worker=trace,visavis_queue=trace,\
@@ -158,12 +166,48 @@ async fn mishaps(client: &Client, photo: &Bytes, vector: &[f64], key: &str) -> V
     answers
 }
 
+/// An enrolment that is given up, and everything that an operator is then shown of it.
+async fn dead_letter(cluster: &mut Cluster, client: &Client, photo: &Bytes) -> String {
+    let engine = Arc::new(RedisEngine::new(inside::link(cluster), RedisOptions::default()));
+    let queue = Queue::new(Arc::new(SealedEngine::new(engine, &inside::keyring()).expect("a key")));
+    loop {
+        let depth = queue.depth(Lane::Bulk).await.expect("a depth");
+        if depth.waiting + depth.in_flight == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::task::block_in_place(|| cluster.worker_mut(0).kill());
+    let mut body = whole_enrolment(photo);
+    body["id"] = "zzsubject.jane.doe.5".into();
+    let request = client.request("POST", &format!("{COLLECTION}/subjects")).header("prefer", "respond-async");
+    drop(client.send(request.json(&body)).await.expect(202));
+    let failing = queue.consumer(Lane::Bulk, ConsumerOptions::default());
+    let delivery = failing.next(1).await.expect("the job").remove(0);
+    delivery.bury("no answer after 3 deliveries").await.expect("buried");
+
+    let url = cluster.redis().url();
+    let visavis = |arguments: &[&str]| {
+        let mut command = Command::new(binary());
+        command.arg("queue").args(arguments).args(["--redis", &url]).env("VISAVIS__SEALING__KEY", SEALING_KEY);
+        let done = command.env("VISAVIS__TELEMETRY__FILTER", FILTER).output().expect("the binary runs");
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8([done.stdout, done.stderr].concat()).expect("text")
+    };
+    let json = visavis(&["ls", "--json"]);
+    let line = json.lines().find_map(|l| serde_json::from_str::<Value>(l).ok()).expect("a dead letter");
+    let id = line["id"].as_str().expect("an id").to_owned();
+    let told = [json, visavis(&["ls"]), visavis(&["show", &id]), visavis(&["retry", &id])].concat();
+    assert!(told.contains("enrol") && told.contains("1 back on its lane"), "{told}");
+    told
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_and_problems_tell_no_key_no_photo_no_vector_and_no_name() {
     let set = |name: &str, value: &str| (format!("VISAVIS__TELEMETRY__{name}"), value.to_owned());
     let environment = vec![set("FILTER", FILTER), set("FORMAT", "json")];
     let options = ClusterOptions { gateways: 1, workers: 1, environment, ..ClusterOptions::default() };
-    let cluster = Cluster::start(options);
+    let mut cluster = Cluster::start(options);
     let admin = cluster.client();
     let key = key(&admin).await;
     let client = admin.with_key(&key);
@@ -188,9 +232,12 @@ async fn logs_and_problems_tell_no_key_no_photo_no_vector_and_no_name() {
         secrets.absent(&answer.request, &answer.text());
     }
     let secrets = secrets.personal();
+    let worker = cluster.worker(0).output();
+    let dead = dead_letter(&mut cluster, &client, &photo).await;
     let logs = [
         ("the gateway's log", cluster.gateway(0).output()),
-        ("the worker's log", cluster.worker(0).output()),
+        ("the worker's log", worker),
+        ("what is told of dead letters", dead),
         ("nginx's log", cluster.nginx().output()),
         ("Redis's log", cluster.redis().output()),
     ];
@@ -198,6 +245,6 @@ async fn logs_and_problems_tell_no_key_no_photo_no_vector_and_no_name() {
         secrets.absent(whose, log);
     }
     // The search finds what is there, and the processes were as talkative as they can be.
-    assert!(logs[0].1.contains("zzrequest-1") && logs[2].1.contains("zzrequest-1"), "{}", logs[0].1);
+    assert!(logs[0].1.contains("zzrequest-1") && logs[3].1.contains("zzrequest-1"), "{}", logs[0].1);
     assert!(logs[1].1.contains("\"DEBUG\""), "{}", logs[1].1);
 }

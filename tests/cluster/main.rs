@@ -8,6 +8,10 @@
 )]
 
 mod bulk;
+#[path = "../candidates.rs"]
+#[expect(dead_code, reason = "shared with other tests, each of which needs a part of it")]
+mod candidates;
+mod chart;
 mod consents;
 mod consistency;
 #[path = "../crowd.rs"]
@@ -22,13 +26,18 @@ mod failover;
 #[path = "../inside.rs"]
 mod inside;
 mod logs;
+mod promotion;
 mod proxy;
 mod rolling;
 mod round_trips;
 mod sealing;
 mod sealing_cost;
+mod shredded;
 mod slow;
+mod traces;
+mod training;
 mod versions;
+mod watched;
 
 use serde_json::Value;
 use tokio::sync::Mutex;

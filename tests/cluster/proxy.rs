@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, process::Command};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use testkit::{Client, Cluster, ClusterOptions, Http, Nginx, NginxOptions, Person, binary};
+use testkit::{Client, Cluster, ClusterOptions, Http, Nginx, NginxOptions, Person, SmallDisk, binary};
 
 /// Gateways' and nginx's limit in the test about bodies.
 const BODY: usize = 1 << 20;
@@ -138,6 +138,47 @@ async fn request_ids_pass_and_the_log_names_nobody() {
         let lines: Vec<_> = output.lines().filter(|l| l.contains(personal)).collect();
         assert!(lines.is_empty(), "{personal} is in the log: {lines:?}");
     }
+}
+
+#[tokio::test]
+async fn the_log_tells_areas_of_the_api_and_no_other_word_of_a_path() {
+    let cluster = gateways(1);
+    let nginx = in_front_of(&cluster, &[]);
+    let client = caller(&cluster, &nginx, Http::One);
+    let document = client.get("/openapi.json").await.ok();
+    let paths = document["paths"].as_object().expect("paths").keys();
+    let area = |path: &String| {
+        let second = path.strip_prefix("/v1/").map(|rest| rest.split('/').next().unwrap_or_default().to_owned());
+        second.map_or_else(|| path.clone(), |second| format!("/v1/{second}"))
+    };
+    let areas: std::collections::BTreeSet<String> = paths.map(area).collect();
+    assert!(areas.len() > 10, "{areas:?}");
+    let others =
+        ["/v1/jane-doe", "/v1/jane-doe/x", "/v1/collectionsjane", "/v1//jane", "/v2/jane", "/jane", "/v1/%6aane"];
+    for path in areas.iter().map(String::as_str).chain(others) {
+        drop(client.get(path).await);
+    }
+    let logged: Vec<String> = nginx.requests_when(1 + areas.len() + others.len())[1..]
+        .iter()
+        .map(|r| r["area"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    let expected = areas.iter().map(String::as_str).chain(others.map(|_| "other"));
+    assert_eq!(logged, expected.collect::<Vec<_>>(), "an area that is new goes into the template");
+    assert!(!nginx.output().contains("jane"), "{}", nginx.output());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_finds_no_room_is_refused_and_the_log_names_nobody_even_then() {
+    let Some(disk) = SmallDisk::mount_or_skip(1) else { return };
+    let cluster = gateways(1);
+    let nginx = in_front_of(&cluster, &[("VISAVIS_TEMP_DIR", disk.path().display().to_string())]);
+    disk.fill_but(64);
+    let client = caller(&cluster, &nginx, Http::Any);
+    let path = "/v1/collections/staff/subjects/anna.smith/faces";
+    let large = client.request("POST", path).header("content-type", "image/png").body(vec![7; 900_000]);
+    drop(client.send(large).await.expect(500).problem("internal"));
+    assert_eq!(nginx.requests_when(1)[0]["area"], "/v1/collections");
+    assert!(!nginx.output().contains("anna"), "{}", nginx.output());
 }
 
 #[tokio::test]

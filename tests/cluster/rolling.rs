@@ -130,3 +130,31 @@ async fn every_process_is_replaced_under_load_and_nothing_is_lost() {
     })
     .await;
 }
+
+/// Ends a process and starts it again from another binary; none for the one under test.
+fn exchange(what: &str, service: &mut testkit::Service, binary: Option<&std::path::Path>) {
+    service.terminate();
+    assert_eq!(service.wait(), Some(0), "{what} did not end well");
+    service.restart_as(binary.map(std::path::Path::to_owned));
+    let which = if binary.is_some() { "old" } else { "new" };
+    println!("{what} is {which} now");
+    std::thread::sleep(LEFT_OUT);
+}
+
+/// A former release and the present one on one Redis, under load, each for a while beside the other: workers first, then
+/// gateways, and back in the opposite order (ADR 23). `loadtests/rehearse COMMIT` builds the former release and runs this.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs a former release: loadtests/rehearse COMMIT"]
+async fn an_upgrade_and_its_rollback_under_load_lose_nothing() {
+    let _alone = ALONE.lock().await;
+    let old = std::path::PathBuf::from(std::env::var_os("VISAVIS_OLD_BIN").expect("VISAVIS_OLD_BIN names the binary"));
+    let options = ClusterOptions { binary: Some(old.clone()), ..ClusterOptions::default() };
+    let mut cluster = Cluster::start(options);
+    under_load(&mut cluster, |cluster| {
+        (0..2).for_each(|i| exchange(&format!("worker {i}"), cluster.worker_mut(i), None));
+        (0..2).for_each(|i| exchange(&format!("gateway {i}"), cluster.gateway_mut(i), None));
+        (0..2).for_each(|i| exchange(&format!("gateway {i}"), cluster.gateway_mut(i), Some(&old)));
+        (0..2).for_each(|i| exchange(&format!("worker {i}"), cluster.worker_mut(i), Some(&old)));
+    })
+    .await;
+}

@@ -46,6 +46,11 @@ fn graphs() {
     each("graph", 1, harness::graph);
 }
 
+#[test]
+fn exports() {
+    each("transfer", 4, harness::transfer);
+}
+
 /// The corpora are for reading, not for shipping: small enough that nobody minds them.
 #[test]
 fn corpora_stay_small() {

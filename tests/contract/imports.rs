@@ -20,25 +20,69 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("seal", &["domain"]),
     ("queue", &["domain", "wire", "link", "seal"]),
     ("evidence", &["domain"]),
+    ("trace", &["domain"]),
     ("store", &["domain", "wire", "link", "seal", "evidence"]),
     ("gallery", &["domain", "store", "seal"]),
     ("objects", &["domain"]),
     ("crops", &["domain", "objects", "seal", "store"]),
     ("transfer", &["domain", "seal"]),
     ("models", &["domain", "onnx", "objects", "store"]),
+    ("registry", &["domain", "models", "objects", "seal", "store"]),
     ("compress", &["domain", "onnx"]),
-    ("gateway", &["domain", "wire", "queue", "store", "crops", "transfer", "models", "runtime", "evidence"]),
+    (
+        "gateway",
+        &[
+            "domain", "wire", "queue", "store", "crops", "transfer", "models", "registry", "runtime", "evidence",
+            "trace",
+        ],
+    ),
     (
         "worker",
-        &["domain", "wire", "queue", "store", "crops", "vision", "inference", "gallery", "onnx", "models", "runtime"],
+        &[
+            "domain",
+            "wire",
+            "queue",
+            "store",
+            "crops",
+            "vision",
+            "inference",
+            "gallery",
+            "onnx",
+            "models",
+            "registry",
+            "runtime",
+            "evaluation",
+            "evidence",
+            "trace",
+        ],
+    ),
+    (
+        "trainer",
+        &[
+            "domain",
+            "wire",
+            "queue",
+            "store",
+            "seal",
+            "objects",
+            "crops",
+            "vision",
+            "inference",
+            "onnx",
+            "models",
+            "registry",
+            "training",
+            "evaluation",
+            "evidence",
+        ],
     ),
 ];
 
 /// See everything: they put the rest together, or test it.
-const SEE_ALL: [&str; 3] = ["visavis", "testkit", "tests"];
+const SEE_ALL: [&str; 4] = ["visavis", "testkit", "tests", "loadtests"];
 
 /// For tests only: may never be in code that ships.
-const TESTS_ONLY: [&str; 2] = ["testkit", "tests"];
+const TESTS_ONLY: [&str; 3] = ["testkit", "tests", "loadtests"];
 
 #[test]
 fn members_import_only_what_the_architecture_allows() {

@@ -50,7 +50,7 @@ async fn stored_templates([file, keys]: &[PathBuf; 2], sealing: &Path) -> Vec<Ve
     let (tenant, collection) = (TenantId::new("default"), CollectionId::new("c"));
     let templates = Templates::new(store, &tenant.expect("an id"), &collection.expect("an id"));
     let rows = templates.scan_templates(None, 100).await.map_or_else(|_| Vec::new(), |(rows, _)| rows);
-    rows.iter().map(|r| r.template.to_bytes()).collect()
+    rows.iter().map(|r| r.templates.to_bytes()).collect()
 }
 
 /// The store's file and its keys, of a service that has stopped.

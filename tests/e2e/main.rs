@@ -18,6 +18,7 @@ mod erasure;
 mod evidence;
 mod frames;
 mod hostile;
+mod hostile_nginx;
 mod journey;
 #[path = "../models.rs"]
 mod models;
@@ -25,6 +26,7 @@ mod moving;
 mod raw;
 mod recognise;
 mod refusals;
+mod smuggling;
 mod transport;
 mod visibility;
 mod writes;

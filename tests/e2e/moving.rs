@@ -4,7 +4,10 @@
 use serde_json::{Value, json};
 use testkit::{Client, Person, TestApp, encoded, enrolment};
 
-use crate::decision;
+use crate::{
+    crops::{crops_in, keeping, kept, trainable},
+    decision,
+};
 
 const KEY: &str = "c09d1f7be2a4836550f1c7d89ab3e46f127085ed94bc63af0e5d2871f6c3b9a4";
 
@@ -98,4 +101,45 @@ async fn rows_of_compreface_become_a_job_that_enrols_their_pictures() {
     let subject = client.get(&format!("/v1/collections/converted/subjects/{id}")).await.ok();
     assert_eq!((&subject["external_id"], subject["faces"].as_array().map(Vec::len)), (&json!("Barack Obama"), Some(2)));
     assert_eq!(client.get("/v1/collections/converted/subjects/biden").await.status, 200);
+}
+
+/// To the last pixel, under keys of the other service; and only where policy and consent allow it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crops_move_along_where_they_may_be_kept() {
+    let (mut from, mut to) = (TestApp::start(), TestApp::start());
+    let (here, there) = (from.client(), to.client());
+    keeping(&here, "kept").await;
+    let body = trainable("astronaut", &[Person::Astronaut.photo()]);
+    let enrolled = here.post("/v1/collections/kept/subjects", &body).await.expect(201).json;
+    let face = enrolled["faces"][0]["id"].as_str().expect("an id").to_owned();
+    drop(here.enrol("kept", "silent", &[Person::Biden.photo()]).await.expect(201));
+    let file = export(&here, "kept").await;
+    // A picture's beginning, as it is and in base64.
+    for beginning in [&b"\x89PNG"[..], b"iVBORw0KGgo"] {
+        assert!(memchr::memmem::find(&file, beginning).is_none(), "a picture lies in the file");
+    }
+
+    drop(there.create_collection("plain").await);
+    let lines = import(&there, "plain", file.clone()).await;
+    assert_eq!(lines.last().expect("a summary")["summary"]["crops"], 0, "{lines:?}");
+    let objects = to.data_dir().join("objects");
+    assert_eq!(crops_in(&objects).len(), 0, "this collection keeps none");
+    keeping(&there, "kept").await;
+    let lines = import(&there, "kept", file.clone()).await;
+    let summary = &lines.last().expect("a summary")["summary"];
+    assert_eq!((&summary["created"], &summary["crops"]), (&json!(2), &json!(1)), "{lines:?}");
+    // Again: nobody is there twice, and what is there is not written over.
+    let lines = import(&there, "kept", file).await;
+    assert_eq!(lines.last().expect("a summary")["summary"]["skipped"], 2);
+    assert_eq!(crops_in(&objects).len(), 1);
+
+    for app in [&mut from, &mut to] {
+        app.terminate();
+        assert_eq!(app.wait(), Some(0), "a clean end");
+    }
+    let (old, new) = (kept(from.data_dir(), "astronaut", &face).await, kept(to.data_dir(), "astronaut", &face).await);
+    assert!(old.data() == new.data() && old.width() == new.width(), "another picture");
+    to.restart();
+    drop(to.client().delete("/v1/collections/kept/subjects/astronaut").await.expect(204));
+    assert_eq!(crops_in(&objects).len(), 0, "an erasure finds it");
 }

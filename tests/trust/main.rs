@@ -4,6 +4,9 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod addresses;
+#[path = "../candidates.rs"]
+#[expect(dead_code, reason = "shared with other tests, each of which needs a part of it")]
+mod candidates;
 mod credentials;
 mod matrix;
 mod operations;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use testkit::{Answer, Client};
 
 use crate::{
+    candidates::tiny,
     credentials::{ByScope, wrong_everywhere},
     operations::{Elsewhere, OPERATIONS, Operation, PUBLIC},
     world::{EXPORT_KEY, ISSUERS, PERSON, World, app, key},
@@ -38,6 +39,9 @@ async fn send(client: &Client, world: &World, operation: &Operation, header: &st
     }
     if operation.imports {
         request = request.header("content-type", "application/vnd.visavis.export").body(world.export.clone());
+    }
+    if operation.uploads {
+        request = request.multipart(tiny("tiny").form());
     }
     client.send(request).await
 }

@@ -35,6 +35,8 @@ pub struct Operation {
     pub elsewhere: Elsewhere,
     /// Whether the body is an export of acme's collection instead.
     pub imports: bool,
+    /// Whether the body is a model instead.
+    pub uploads: bool,
     /// Scopes that this request needs beside the operation's own.
     pub beside: &'static [&'static str],
 }
@@ -44,7 +46,7 @@ pub const PUBLIC: &[&str] =
     &["GET /.well-known/jwks.json", "GET /docs", "GET /livez", "GET /openapi.json", "GET /readyz"];
 
 const fn op(method: &'static str, path: &'static str, elsewhere: Elsewhere) -> Operation {
-    Operation { method, path, body: None, elsewhere, imports: false, beside: &[] }
+    Operation { method, path, body: None, elsewhere, imports: false, uploads: false, beside: &[] }
 }
 
 impl Operation {
@@ -56,13 +58,17 @@ impl Operation {
         Self { imports: true, ..self }
     }
 
+    const fn uploading(self) -> Self {
+        Self { uploads: true, ..self }
+    }
+
     const fn beside(self, scopes: &'static [&'static str]) -> Self {
         Self { beside: scopes, ..self }
     }
 
     /// Method and path, as the document has them.
     pub fn name(&self) -> String {
-        format!("{} {}", self.method, self.path)
+        format!("{} {}", self.method, self.path.split('?').next().unwrap_or_default())
     }
 
     /// The path with acme's ids in it.
@@ -77,6 +83,10 @@ impl Operation {
 
 fn image(world: &World) -> Value {
     json!({"image": world.photo})
+}
+
+fn in_collection(world: &World) -> Value {
+    json!({"collection_id": world.id("collection")})
 }
 
 fn new_subject(_: &World) -> Value {
@@ -130,6 +140,23 @@ pub const OPERATIONS: &[Operation] = &[
     op("GET", "/v1/jobs/{job}/events", NotThere).beside(&["detect"]),
     op("GET", "/v1/jobs/{job}/results", NotThere).beside(&["detect"]),
     op("DELETE", "/v1/jobs/{job}", NotThere),
+    op("GET", "/v1/training-runs", Own),
+    op("POST", "/v1/training-runs", NotThere).with(|w| json!({"collections": [w.id("collection")]})),
+    op("GET", "/v1/training-runs/{run}", NotThere),
+    op("GET", "/v1/training-runs/{run}/events", NotThere),
+    op("GET", "/v1/training-runs/{run}/lineage", NotThere),
+    op("GET", "/v1/training-runs/{run}/report.html", NotThere),
+    op("DELETE", "/v1/training-runs/{run}", NotThere),
+    op("GET", "/v1/models", Own),
+    op("POST", "/v1/models", Own).uploading(),
+    op("GET", "/v1/models/{model}", NotThere),
+    op("GET", "/v1/models/{model}/card", NotThere),
+    op("GET", "/v1/models/{model}/report.html?collection_id={collection}", NotThere),
+    op("GET", "/v1/models/{model}/left-behind?collection_id={collection}", NotThere),
+    op("POST", "/v1/models/{model}/promote", NotThere).with(in_collection),
+    op("POST", "/v1/models/{model}/rollback", NotThere).with(in_collection),
+    op("POST", "/v1/models/{model}/retire", NotThere).with(in_collection),
+    op("DELETE", "/v1/models/{model}", NotThere),
     op("GET", "/v1/api-keys", Own),
     op("POST", "/v1/api-keys", Own).with(|_| json!({"name": "new", "scopes": ["keys"]})),
     op("GET", "/v1/api-keys/{key}", NotThere),

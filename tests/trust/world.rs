@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::candidates::tiny;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -122,6 +123,8 @@ impl World {
             "/v1/jobs?limit=100".to_owned(),
             "/v1/api-keys?limit=100".to_owned(),
             "/v1/erasures?limit=100".to_owned(),
+            "/v1/training-runs?limit=100".to_owned(),
+            "/v1/models?limit=100".to_owned(),
         ] {
             let mut seen = self.acme.get(&path).await.ok();
             if path.ends_with("/stats") {
@@ -174,6 +177,12 @@ async fn furnish(acme: &Client) -> BTreeMap<&'static str, String> {
     let job = text(&job["id"]);
     // Until it has ended nothing is certain to stay as it is.
     drop(acme.get(&format!("/v1/jobs/{job}/events")).await.ok());
+    // Of nobody's crops: it fails at once, and stays as it is.
+    let retain = json!({"retain_crops": "training"});
+    drop(acme.patch("/v1/collections/acme-staff", &retain).await.expect(200));
+    let run = acme.post("/v1/training-runs", &json!({"collections": ["acme-staff"]})).await.expect(202).json;
+    let run = text(&run["id"]);
+    drop(acme.get(&format!("/v1/training-runs/{run}/events")).await.ok());
     let spare = key(acme, json!({"name": "spare", "scopes": ["keys"]})).await.0;
     let whom = json!({"collection_id": "acme-staff", "subject_ids": ["acme-nobody"]});
     let erasure = acme.post("/v1/erasures", &whom).await.expect(202).json;
@@ -184,7 +193,9 @@ async fn furnish(acme: &Client) -> BTreeMap<&'static str, String> {
         assert!(began.elapsed() < LONG, "no receipt of an erasure of nobody");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let model = model(acme).await;
     BTreeMap::from([
+        ("model", model),
         ("collection", "acme-staff".to_owned()),
         ("subject", "acme-anna".to_owned()),
         ("face", text(&enrolled["faces"][0]["id"])),
@@ -192,5 +203,18 @@ async fn furnish(acme: &Client) -> BTreeMap<&'static str, String> {
         ("job", job),
         ("key", spare),
         ("erasure", erasure),
+        ("run", run),
     ])
+}
+
+/// A model that the gate has looked at and refused: nobody here has a retained picture.
+async fn model(acme: &Client) -> String {
+    let leave = json!({"promotion": {"without_crops": "leave"}});
+    drop(acme.patch("/v1/collections/acme-staff", &leave).await.expect(200));
+    let made = tiny("tiny").register(acme, "acme-tiny").await.expect(201).json;
+    let id = made["id"].as_str().expect("an id").to_owned();
+    let promote = format!("/v1/models/{id}/promote");
+    let answer = acme.post(&promote, &json!({"collection_id": "acme-staff"})).await.expect(409);
+    drop(answer.problem("gate_failed"));
+    id
 }

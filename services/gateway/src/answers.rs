@@ -27,6 +27,8 @@ pub(crate) enum Answer {
     Identify(IdentifyAnswer),
     /// Of verification.
     Verify(VerifyAnswer),
+    /// Of a promotion's gate.
+    Gate(GateAnswer),
 }
 
 /// What is wrong with one item of several.
@@ -224,4 +226,13 @@ pub(crate) struct VerifyAnswer {
     revision: u64,
     /// Models that answered.
     model_version: String,
+}
+
+/// A model that passed: its promotion has begun.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct GateAnswer {
+    /// On what grounds.
+    reasons: Vec<String>,
+    /// Number of the gallery's generation that is being built.
+    generation: u32,
 }

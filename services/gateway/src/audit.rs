@@ -17,11 +17,15 @@ use domain::{ErrorCode, TenantId, Timestamp};
 use evidence::{AuditDraft, SignedHead};
 use futures::future::join_all;
 use store::{Audit, KnownHead, RepoError, SigningKeys, Store, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
 
 pub(crate) use entry::{Entry, service};
 
 use crate::{
+    clock::Clock,
     problem::{ApiProblem, Result},
     state::App,
 };
@@ -33,6 +37,8 @@ const BATCH: usize = 256;
 /// How often a batch that could not be written is tried again, and the pause before.
 const ATTEMPTS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long an event for which nobody waits is kept back for others: a commit flushes a disk, whatever it holds.
+const GATHER: Duration = Duration::from_millis(20);
 /// Tenants whose heads are remembered.
 const HEADS: usize = 4096;
 /// Time between two looks for events that are too old.
@@ -43,13 +49,15 @@ struct Waiting {
     tenant: TenantId,
     /// None of somebody who only wants to know that all before is on record.
     draft: Option<AuditDraft>,
+    /// Whether somebody waits until it is written.
+    attended: bool,
     done: oneshot::Sender<Result<(), String>>,
 }
 
 impl Waiting {
     /// An event whose writing nobody waits for.
     fn unattended(tenant: &TenantId, draft: AuditDraft) -> Self {
-        Self { tenant: tenant.clone(), draft: Some(draft), done: oneshot::channel().0 }
+        Self { tenant: tenant.clone(), draft: Some(draft), attended: false, done: oneshot::channel().0 }
     }
 }
 
@@ -113,7 +121,7 @@ impl AuditLog {
 
     async fn hand_in(&self, tenant: &TenantId, draft: Option<AuditDraft>) -> Result<()> {
         let (done, written) = oneshot::channel();
-        let waiting = Waiting { tenant: tenant.clone(), draft, done };
+        let waiting = Waiting { tenant: tenant.clone(), draft, attended: true, done };
         let sent = self.sender.send(waiting).await.is_ok();
         match written.await {
             Ok(Ok(())) if sent => Ok(()),
@@ -129,10 +137,23 @@ fn unwritten() -> ApiProblem {
 }
 
 impl AuditWriter {
+    /// Waits for a moment for more events, unless somebody waits for one of those that there are.
+    async fn gather(&mut self, waiting: &mut Vec<Waiting>) {
+        let until = Instant::now() + GATHER;
+        while waiting.len() < BATCH && !waiting.iter().any(|one| one.attended) {
+            let room = BATCH - waiting.len();
+            match timeout_at(until, self.inbox.recv_many(waiting, room)).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
     /// Writes until every sender is gone or it is dropped.
     pub async fn run(mut self) {
         let mut waiting = Vec::with_capacity(BATCH);
         while self.inbox.recv_many(&mut waiting, BATCH).await > 0 {
+            self.gather(&mut waiting).await;
             let mut tenants: HashMap<TenantId, Vec<Waiting>> = HashMap::new();
             for one in waiting.drain(..) {
                 tenants.entry(one.tenant.clone()).or_default().push(one);
@@ -195,8 +216,13 @@ async fn write(
 pub(crate) async fn trim(app: App) {
     let Some(kept) = app.config.audit_kept else { return };
     let mut rounds = tokio::time::interval(TRIM_EVERY);
+    let mut clock = Clock::now();
     loop {
         rounds.tick().await;
+        if clock.leapt() {
+            tracing::warn!("the clock leapt ahead: no audit trail is trimmed before another interval has passed");
+            continue;
+        }
         let until = Timestamp::from_millis(
             Timestamp::now().as_millis().saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)),
         );

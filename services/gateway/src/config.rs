@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use domain::Cidr;
 use queue::Rate;
+use trace::Tracer;
 
 use crate::oidc::IssuerConfig;
 
@@ -29,6 +30,8 @@ pub struct GatewayConfig {
     pub retention: RetentionConfig,
     /// How long events of the audit trail are kept; for ever if absent.
     pub audit_kept: Option<Duration>,
+    /// Where spans of requests go; nowhere unless said.
+    pub tracer: Tracer,
 }
 
 /// Certificate and private key, both PEM. Made self-signed when neither file exists.
@@ -124,6 +127,7 @@ impl GatewayConfig {
             metric_tenants: 32,
             retention: RetentionConfig::default(),
             audit_kept: None,
+            tracer: Tracer::default(),
         }
     }
 }

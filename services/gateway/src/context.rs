@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, request::Parts},
 };
 use domain::{ErrorCode, JobId, KeyId, Principal, Problem, RequestId, TenantId};
+use trace::{Handle, SpanContext};
 
 use crate::{admission::Place, config::Times, notes::Notes, problem::ApiProblem, state::App};
 
@@ -34,8 +35,8 @@ pub(crate) struct Call {
     pub deadline: Option<Duration>,
     /// How to answer.
     pub prefer: Prefer,
-    /// W3C trace context, empty if none.
-    pub traceparent: String,
+    /// The request's span, for what is done for it.
+    pub trace: Handle,
     /// Id for the job this request may start; the same again when a broken-off request is repeated.
     pub job: JobId,
     /// The caller may repeat the request and must then find this job's effect: it is never cancelled.
@@ -58,7 +59,7 @@ impl Call {
             principal: Principal { key, tenant: tenant.clone(), scopes: Default::default() },
             deadline: None,
             prefer: Prefer::default(),
-            traceparent: String::new(),
+            trace: Handle::default(),
             job: JobId::generate(),
             repeatable: false,
             place: None,
@@ -99,7 +100,7 @@ impl FromRequestParts<App> for Call {
             principal,
             deadline: waited.map(left).or(deadline),
             prefer: prefer(&parts.headers)?,
-            traceparent: traceparent(&parts.headers),
+            trace: parts.extensions.get::<Handle>().cloned().unwrap_or_default(),
             repeatable: hint.is_some(),
             place: parts.extensions.get::<Arc<Place>>().cloned(),
             notes: parts.extensions.get::<Notes>().cloned().unwrap_or_default(),
@@ -141,12 +142,9 @@ pub(crate) fn prefer(headers: &HeaderMap) -> Result<Prefer, Problem> {
     Ok(prefer)
 }
 
-/// The header if it has the form of the W3C recommendation, else nothing: it travels on.
-fn traceparent(headers: &HeaderMap) -> String {
-    let Some(text) = headers.get("traceparent").and_then(|v| v.to_str().ok()) else { return String::new() };
-    let shape: Vec<usize> = text.split('-').map(str::len).collect();
-    let fine = shape == [2, 32, 16, 2] && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
-    if fine { text.to_owned() } else { String::new() }
+/// The trace that the caller says the request is part of.
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<SpanContext> {
+    SpanContext::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
 #[cfg(test)]
@@ -178,8 +176,8 @@ mod tests {
     #[test]
     fn only_well_formed_trace_context_travels_on() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(traceparent(&headers("traceparent", good)), good);
-        assert_eq!(traceparent(&headers("traceparent", "00-xyz")), "");
+        assert_eq!(traceparent(&headers("traceparent", good)).map(|c| c.to_string()).as_deref(), Some(good));
+        assert_eq!(traceparent(&headers("traceparent", "00-xyz")), None);
     }
 
     #[test]

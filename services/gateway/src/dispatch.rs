@@ -11,6 +11,7 @@ use axum::{
 use domain::{ErrorCode, JobId, JobRecord, JobState, Lane, Timestamp};
 use queue::Replies;
 use tokio::time::{Instant, timeout, timeout_at};
+use trace::Kind;
 use wire::v1::{Envelope, Reply, envelope::Request};
 
 use crate::{
@@ -68,7 +69,12 @@ async fn wait(app: &AppState, call: &Call, request: Request) -> Result<Reply> {
     app.fleet.able().await?;
     let within = call.deadline.unwrap_or(app.config.times.deadline);
     let end = Instant::now() + within;
-    let envelope = Envelope { reply_to: app.reply_to.clone(), ..envelope(call, &call.job, request, within) };
+    let dispatch = call.trace.child("dispatch", Kind::Producer);
+    let envelope = Envelope {
+        reply_to: app.reply_to.clone(),
+        traceparent: dispatch.handle().traceparent(),
+        ..envelope(call, &call.job, request, within)
+    };
     // Counted before and so dropped after the wait.
     let _counted = Gauged::new(&app.metrics.pending);
     let mut waiting = app.pending.register(call.job.clone(), app.queue.clone(), !call.repeatable);
@@ -94,7 +100,9 @@ async fn later(app: &AppState, call: &Call, request: Request, patience: Duration
     }
     let patience = patience.min(app.config.times.max_deadline);
     let lane = if patience.is_zero() { Lane::Bulk } else { Lane::Interactive };
-    let mut envelope = Envelope { keep_result: true, ..envelope(call, &job.id, request, within) };
+    let dispatch = call.trace.child("dispatch", Kind::Producer);
+    let traceparent = dispatch.handle().traceparent();
+    let mut envelope = Envelope { keep_result: true, traceparent, ..envelope(call, &job.id, request, within) };
     if patience.is_zero() {
         submit_kept(app, call, lane, &envelope, &job).await?;
         return Ok(Begun::Later(Box::new(job)));
@@ -176,7 +184,7 @@ pub(crate) fn envelope(call: &Call, job: &JobId, request: Request, within: Durat
         request_id: call.request_id.to_string(),
         created_ms: now.as_millis(),
         deadline_ms: now.plus(within).as_millis(),
-        traceparent: call.traceparent.clone(),
+        traceparent: call.trace.traceparent(),
         request: Some(request),
         ..Envelope::default()
     }

@@ -18,6 +18,7 @@ use axum::{
 };
 use domain::{ErrorCode, KeyId, Principal, Problem, RequestId};
 use futures::FutureExt;
+use tracing::Instrument;
 
 pub(crate) use idempotency::{StoredAs, Unstorable};
 
@@ -26,7 +27,7 @@ use crate::{
     admission::{Allowance, Place},
     audit::Entry,
     auth,
-    context::{REQUEST_ID, deadline, prefer, request_id},
+    context::{REQUEST_ID, deadline, prefer, request_id, traceparent},
     metrics::Gauged,
     notes::Notes,
     openapi::Rule,
@@ -38,8 +39,15 @@ use crate::{
 /// The outermost layer.
 pub(crate) async fn edge(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let _counted = Gauged::new(&app.metrics.in_flight);
-    let seen = Seen::of(&request);
+    let seen = Seen::of(&app, &request);
     request.extensions_mut().insert(seen.request_id.clone());
+    request.extensions_mut().insert(seen.trace.handle());
+    let lines = seen.lines();
+    carried(app, seen, request, next).instrument(lines).await
+}
+
+/// The same with every line that is logged on the way under the request's ids.
+async fn carried(app: App, seen: Seen, mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(Notes::default());
     let mut entry = None;
     let body = Incoming::take(&mut request);
@@ -93,7 +101,7 @@ async fn known(
         request.extensions_mut().insert(place);
     }
     let allowance = async |key: &KeyId| app.admission.allowance(&app.queue, key).await;
-    let from = peer::address(request, &app.config.trusted_proxies);
+    let from = peer::address((request.extensions(), request.headers()), &app.config.trusted_proxies);
     let identified = auth::authenticate(app, request.headers(), from);
     let (principal, allowance) = match &remembered {
         Some((key, _)) => {
@@ -133,7 +141,7 @@ async fn through(
         let who = who.clone();
         return streamed(app, &who, (request, incoming), next).await;
     }
-    let limit = if rule.takes_images { app.config.limits.request_bytes } else { app.config.limits.json_bytes };
+    let limit = if rule.takes_files { app.config.limits.request_bytes } else { app.config.limits.json_bytes };
     let lane = lane(app, rule, &request)?;
     let admitted = app.admission.admit(who, incoming.expected(request.headers(), limit)?, lane == Some(Lane::Bulk))?;
     if let Some(Lane::Interactive(within)) = lane
@@ -243,21 +251,32 @@ struct Seen {
     route: String,
     method: Method,
     began: Instant,
+    /// Over when this is dropped, answered or not.
+    trace: trace::Span,
 }
 
 impl Seen {
-    fn of(request: &Request) -> Self {
+    fn of(app: &App, request: &Request) -> Self {
         let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
-        Self {
-            request_id: request_id(request.headers()),
-            route: route.to_owned(),
-            method: request.method().clone(),
-            began: Instant::now(),
-        }
+        let (request_id, method) = (request_id(request.headers()), request.method().clone());
+        let asked = traceparent(request.headers());
+        // Any method may be asked for: the span is named by those there are.
+        let named = app.rules.find(route, &method).map_or("HTTP", |_| method.as_str());
+        let mut trace = app.config.tracer.root(format!("{named} {route}"), trace::Kind::Server, asked);
+        trace.set("http.request.method", named);
+        trace.set("http.route", route);
+        trace.set("visavis.request_id", request_id.as_str());
+        Self { request_id, route: route.to_owned(), method, began: Instant::now(), trace }
+    }
+
+    /// What every line in the log says of the request, whatever the filter lets through otherwise.
+    fn lines(&self) -> tracing::Span {
+        let trace_id = self.trace.handle().trace_id();
+        tracing::error_span!("http", request_id = %self.request_id, trace_id)
     }
 
     /// Body of a problem, common headers, numbers and one line in the log.
-    fn finish(self, app: &App, who: Option<&Principal>, response: Response) -> Response {
+    fn finish(mut self, app: &App, who: Option<&Principal>, response: Response) -> Response {
         let mut response = problem::finish(response, &self.request_id);
         let headers = response.headers_mut();
         if let Ok(v) = HeaderValue::from_str(self.request_id.as_str()) {
@@ -267,6 +286,10 @@ impl Seen {
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         let (status, took) = (response.status().as_u16(), self.began.elapsed());
         app.metrics.answered(&self.route, self.method.as_str(), status, took);
+        self.trace.set("http.response.status_code", i64::from(status));
+        if status >= 500 {
+            self.trace.fail(response.status().canonical_reason().unwrap_or("5xx"));
+        }
         if let Some(who) = who {
             app.metrics.answered_tenant(&who.tenant, status);
         }

@@ -9,7 +9,7 @@ mod path;
 
 pub(crate) use document::{Attachments, Document};
 pub(crate) use etag::{IfMatch, tag};
-pub(crate) use images::{Images, Parameters};
+pub(crate) use images::{Images, Parameters, broken, form};
 pub(crate) use json::{JsonBody, OptionalJson, from_value, media_type};
 pub(crate) use page::{Page, PageQuery, check as check_page};
 pub(crate) use path::{Ids, Search};

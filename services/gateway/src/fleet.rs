@@ -133,9 +133,12 @@ pub(crate) fn model_versions(workers: &[WorkerPresence]) -> BTreeSet<&str> {
     ready(workers).map(|w| w.model_version.as_str()).filter(|v| !v.is_empty()).collect()
 }
 
-/// Models of the ready workers, each once with each provider.
+/// Models that the ready workers brought along, each once with each provider. Those that tenants registered are nobody
+/// else's business.
 pub(crate) fn models(workers: &[WorkerPresence]) -> Vec<&ModelInUse> {
-    let mut models: Vec<&ModelInUse> = ready(workers).flat_map(|w| &w.models).collect();
+    let own = |w: &'_ WorkerPresence, m: &ModelInUse| m.role != "embedder" || m.contract == w.contract;
+    let mut models: Vec<&ModelInUse> =
+        ready(workers).flat_map(|w| w.models.iter().filter(move |m| own(w, m))).collect();
     models.sort_by_key(|m| (&m.role, &m.name, &m.provider, &m.contract, &m.licence));
     models.dedup();
     models
@@ -169,13 +172,19 @@ mod tests {
     }
 
     fn worker(name: &str, n: u8, started_ms: i64, ready: bool) -> WorkerPresence {
-        let embedder = ModelInUse { role: "embedder".into(), name: format!("m{n}"), ..ModelInUse::default() };
+        let of = |name: String, n| ModelInUse {
+            role: "embedder".into(),
+            name,
+            contract: contract(n).to_string(),
+            ..ModelInUse::default()
+        };
         let detector = ModelInUse { role: "detector".into(), name: "d".into(), ..ModelInUse::default() };
         WorkerPresence {
             name: name.into(),
             contract: contract(n).to_string(),
             model_version: format!("v{n}"),
-            models: vec![embedder, detector],
+            // A registered model is nobody else's business.
+            models: vec![of(format!("m{n}"), n), detector, of("somebody's".into(), n + 100)],
             started_ms,
             ready,
             ..WorkerPresence::default()

@@ -10,7 +10,7 @@ use prometheus::{
 };
 use wire::v1::Reply;
 
-use self::tenants::ByTenant;
+use self::tenants::{ByTenant, Enrolled};
 
 /// Counters, histograms and gauges of the gateway.
 #[derive(Clone)]
@@ -21,8 +21,8 @@ pub(crate) struct Metrics {
     refusals: IntCounterVec,
     refusal_seconds: Histogram,
     tenants: Arc<ByTenant>,
-    /// Subjects of each collection, as the last sweep counted them; shown by the gateway that sweeps.
-    pub enrolled: IntGaugeVec,
+    /// Subjects of each collection.
+    pub enrolled: Arc<Enrolled>,
     /// Subjects erased because they were kept too long, by reason.
     pub retention_erased: IntCounterVec,
     /// Requests being worked on.
@@ -47,7 +47,7 @@ pub(crate) struct Metrics {
 const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 impl Metrics {
-    /// Registers everything; `tenants` tenants have numbers of their own.
+    /// Registers everything; `tenants` tenants, and as many collections, have numbers of their own.
     pub fn new(registry: &Registry, tenants: usize) -> Result<Self, prometheus::Error> {
         let labels = ["route", "method", "status"];
         let seconds = |name, help| HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
@@ -59,13 +59,7 @@ impl Metrics {
                 &["stage"],
             )?,
             tenants: Arc::new(ByTenant::new(registry, tenants)?),
-            enrolled: IntGaugeVec::new(
-                Opts::new(
-                    "visavis_enrolled_subjects",
-                    "Enrolled subjects, as the gateway that sweeps counted them last",
-                ),
-                &["tenant", "collection"],
-            )?,
+            enrolled: Arc::new(Enrolled::new(registry, tenants)?),
             retention_erased: IntCounterVec::new(
                 Opts::new("visavis_retention_erased_total", "Subjects erased because they were kept too long"),
                 &["reason"],
@@ -96,7 +90,6 @@ impl Metrics {
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
         registry.register(Box::new(metrics.stages.clone()))?;
-        registry.register(Box::new(metrics.enrolled.clone()))?;
         registry.register(Box::new(metrics.retention_erased.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
         registry.register(Box::new(metrics.connections.clone()))?;

@@ -20,6 +20,8 @@ pub(crate) struct Rule {
     pub scope: Option<Scope>,
     /// Whether its body may hold images.
     pub takes_images: bool,
+    /// Whether its body may be as large as images are.
+    pub takes_files: bool,
     /// Whether nobody waits for what it starts: it is only ever answered 202.
     pub bulk: bool,
     /// Whether its body is worked on while it comes, however long it is.
@@ -52,7 +54,8 @@ impl Rules {
             let scope = operation["security"][0]["bearer"][0].as_str().and_then(|s| s.parse().ok());
             let bulk = operation["responses"].get("202").is_some() && operation["responses"].get("200").is_none();
             let bulk = bulk && operation["responses"].get("201").is_none();
-            let rule = Rule { scope, takes_images: takes_images(operation), bulk, streams: streams(operation) };
+            let (takes_images, takes_files) = (takes_images(operation), takes_files(operation));
+            let rule = Rule { scope, takes_images, takes_files, bulk, streams: streams(operation) };
             if let Ok(method) = method.to_ascii_uppercase().parse() {
                 rules.entry(path.to_owned()).or_default().insert(method, rule);
             }
@@ -79,6 +82,8 @@ impl Rules {
         (name = "Recognise", description = "Identification 1:N and verification 1:1"),
         (name = "Consents", description = "Who agreed to what"),
         (name = "Jobs", description = "Work that was not waited for"),
+        (name = "Training", description = "Models that learn from retained crops"),
+        (name = "Models", description = "Embedders beside the deployment's own: registered, gated, promoted, rolled back"),
         (name = "Erasures", description = "Erasing everywhere, with a signed receipt"),
         (name = "Audit", description = "Who did what, in a chain that shows every change"),
         (name = "API keys", description = "Credentials and their scopes"),
@@ -108,6 +113,10 @@ fn operations(document: &Value) -> impl Iterator<Item = (&String, &String, &Valu
 }
 
 fn takes_images(operation: &Value) -> bool {
+    takes_files(operation) && operation["tags"][0] != "Models"
+}
+
+fn takes_files(operation: &Value) -> bool {
     operation["requestBody"]["content"].get("multipart/form-data").is_some()
 }
 

@@ -1,11 +1,11 @@
 //! Where a request comes from: the connection's other end, or, where that is a proxy which is trusted, the address that
-//! it says it got the request from. Called by the edge, for keys that may be used from certain addresses only.
+//! it says it got the request from. Called by the edge and for long answers, for keys that may be used from certain addresses only.
 
 use std::net::{IpAddr, SocketAddr};
 
 use axum::{
-    extract::{ConnectInfo, Request},
-    http::HeaderMap,
+    extract::ConnectInfo,
+    http::{Extensions, HeaderMap},
 };
 use domain::Cidr;
 
@@ -13,9 +13,9 @@ use domain::Cidr;
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The caller's address; none where a trusted proxy says something that is no address.
-pub(crate) fn address(request: &Request, trusted: &[Cidr]) -> Option<IpAddr> {
-    let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
-    behind(peer.ip().to_canonical(), request.headers(), trusted)
+pub(crate) fn address((of, headers): (&Extensions, &HeaderMap), trusted: &[Cidr]) -> Option<IpAddr> {
+    let ConnectInfo(peer) = of.get::<ConnectInfo<SocketAddr>>()?;
+    behind(peer.ip().to_canonical(), headers, trusted)
 }
 
 /// Goes back from `peer` as long as whoever speaks is trusted. What the first one who is not says of others is hearsay.

@@ -57,6 +57,9 @@ pub(crate) struct Swept {
     pub erased: usize,
     /// Who is due and why, the first thousand.
     pub subjects: Vec<Due>,
+    /// Consents of people who are not enrolled that have ended, or were recorded longer ago than `max_age_days`: erased,
+    /// unless it is a dry run.
+    pub consents: usize,
     /// Whether every subject was looked at; if not, repeat the request.
     pub complete: bool,
 }
@@ -91,7 +94,10 @@ impl Swept {
 /// done when all workers have confirmed it.
 pub(crate) async fn sweep(app: &AppState, call: &Call, id: &CollectionId, how: Sweep) -> Result<Swept> {
     let mut swept = Swept::default();
-    let outcome = pages(app, call, (id, how), &mut swept).await;
+    let mut outcome = pages(app, call, (id, how), &mut swept).await;
+    if outcome.is_ok() && swept.complete {
+        outcome = unenrolled(app, call, (id, how), &mut swept).await;
+    }
     // Also when it broke off or nobody was due any more: an earlier request may not have seen its erasures confirmed.
     if !how.dry_run {
         confirmed(app, call, (id, Of::Nobody), Ok(())).await?;
@@ -114,6 +120,32 @@ async fn pages(app: &AppState, call: &Call, (id, how): (&CollectionId, Sweep), s
             outcome?;
         }
         swept.take_in(page.due);
+        after = page.next;
+        swept.complete = after.is_none();
+        if swept.complete || Instant::now() >= how.until {
+            return Ok(());
+        }
+    }
+}
+
+/// The consents of people who are not enrolled: nobody else would ever take them away.
+async fn unenrolled(app: &AppState, call: &Call, (id, how): (&CollectionId, Sweep), swept: &mut Swept) -> Result<()> {
+    let subjects = app.subjects(&call.principal, id);
+    let mut after = None::<String>;
+    loop {
+        let collection = app.collection(&call.principal, id).await?.value;
+        let page = subjects.unenrolled_due(&collection, how.at, after.as_deref(), PAGE).await?;
+        let mut erased = Vec::new();
+        for found in page.due {
+            if how.dry_run {
+                swept.consents += found.consents;
+                continue;
+            }
+            let gone = subjects.erase_unenrolled(&collection, &found.subject_id, how.at).await?;
+            swept.consents += gone;
+            erased.extend(Some(found.subject_id).filter(|_| gone > 0));
+        }
+        put_down(app, &call.principal.tenant, id, &erased).await?;
         after = page.next;
         swept.complete = after.is_none();
         if swept.complete || Instant::now() >= how.until {

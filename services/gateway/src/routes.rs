@@ -12,12 +12,14 @@ mod erasures;
 mod faces;
 mod identify;
 pub(crate) mod jobs;
+mod models;
 mod parameters;
 mod patch;
 mod probes;
 mod retention;
 mod subjects;
 mod system;
+mod training_runs;
 mod transfer;
 mod verify;
 
@@ -29,6 +31,8 @@ use axum::{
 use serde::Serialize;
 use store::Revision;
 use utoipa_axum::router::OpenApiRouter;
+
+pub(crate) use patch::merged;
 
 use crate::{extract::tag, state::App};
 
@@ -49,7 +53,9 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(consents::routes())
         .merge(transfer::routes())
         .merge(jobs::routes())
+        .merge(models::routes())
         .merge(erasures::routes())
+        .merge(training_runs::routes())
         .merge(audit_events::routes())
         .merge(api_keys::routes())
 }

@@ -48,6 +48,8 @@ pub struct GatewayDeps {
     pub queue: Queue,
     /// Where crops are kept; none where this process keeps no objects.
     pub crops: Option<Crops>,
+    /// Registered models; none where this process keeps no objects.
+    pub models: Option<registry::Registry>,
     /// Where metrics are registered.
     pub registry: Registry,
     /// The process around the gateway.
@@ -129,6 +131,7 @@ impl Gateway {
             reply_to: replies.address().to_owned(),
             queue: deps.queue,
             crops: deps.crops,
+            models: deps.models,
             metrics: Metrics::new(&deps.registry, config.metric_tenants)?,
             system: deps.system,
             config,

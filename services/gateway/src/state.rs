@@ -8,8 +8,10 @@ use std::sync::{
 use ::crops::Crops;
 use domain::{Collection, CollectionId, ErrorCode, Principal, TenantId};
 use queue::Queue;
+use registry::Registry;
 use store::{
-    ApiKeys, Audit, Collections, Consents, Erasures, Idempotency, Jobs, Pepper, SigningKeys, Store, Subjects, Versioned,
+    ApiKeys, Audit, Collections, Consents, Erasures, Idempotency, Jobs, Pepper, Runs, SigningKeys, Store, Subjects,
+    Versioned,
 };
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -49,6 +51,8 @@ pub(crate) struct AppState {
     pub queue: Queue,
     /// Where crops are kept, if anywhere.
     pub crops: Option<Crops>,
+    /// Registered models, if files can be kept anywhere.
+    pub models: Option<Registry>,
     /// Where workers send replies for this gateway.
     pub reply_to: String,
     pub pending: Pending,
@@ -80,6 +84,7 @@ pub(crate) struct Parts {
     pub pepper: Pepper,
     pub queue: Queue,
     pub crops: Option<Crops>,
+    pub models: Option<Registry>,
     pub reply_to: String,
     pub metrics: Metrics,
     pub oidc: Oidc,
@@ -91,7 +96,8 @@ pub(crate) struct Parts {
 impl AppState {
     /// The state, and who writes its audit trail.
     pub fn new(parts: Parts) -> (Self, AuditWriter) {
-        let Parts { config, store, pepper, queue, crops, reply_to, metrics, oidc, system, rules, document } = parts;
+        let Parts { config, store, pepper, queue, crops, models, reply_to, metrics, oidc, system, rules, document } =
+            parts;
         let (audit, writer) = AuditLog::new(store.clone());
         let state = Self {
             audit,
@@ -112,6 +118,7 @@ impl AppState {
             pepper,
             queue,
             crops,
+            models,
             reply_to,
             metrics,
             oidc,
@@ -140,6 +147,11 @@ impl AppState {
     /// The erasures of a tenant.
     pub fn erasures_of(&self, tenant: &TenantId) -> Erasures {
         Erasures::new(self.store.clone(), tenant)
+    }
+
+    /// The training runs of a tenant.
+    pub fn runs(&self, tenant: &TenantId) -> Runs {
+        Runs::new(self.store.clone(), tenant)
     }
 
     /// The audit trail of a tenant.

@@ -69,11 +69,20 @@ pub fn prepare(section: &ModelsSection, provider: Provider) -> Result<Artefacts,
     bring(&shelf.cache, &wanted, section.offline)?;
     let target = match provider {
         Provider::Cpu => Target::Cpu,
-        Provider::Cuda => Target::Gpu,
+        Provider::Cuda | Provider::Tensorrt => Target::Gpu,
     };
     narrow_fits(&shelf.catalogue, &selection, provider)?;
     let models = ModelSet::load(&shelf.catalogue, &shelf.cache, &selection, target)?;
     Ok(Artefacts { models, runtime: runtime(&shelf, section)? })
+}
+
+/// Fetches what is missing of the configured models and the runtime, and loads the latter alone.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn models_and_runtime(shelf: &Shelf, section: &ModelsSection) -> Result<OnnxRuntime, Failure> {
+    bring(&shelf.cache, &shelf.catalogue.wanted(&selection(section))?, section.offline)?;
+    runtime(shelf, section)
 }
 
 /// Loads ONNX Runtime alone, fetched if it is missing.
@@ -96,7 +105,7 @@ pub fn runtime(shelf: &Shelf, section: &ModelsSection) -> Result<OnnxRuntime, Fa
 fn narrow_fits(catalogue: &Catalogue, selection: &Selection, provider: Provider) -> Result<(), Failure> {
     let (detector, embedder) = catalogue.resolve(selection)?;
     let Some(narrow) = [embedder, detector].into_iter().find(|m| m.quantised.is_some()) else { return Ok(()) };
-    if provider == Provider::Cuda {
+    if provider != Provider::Cpu {
         let name = &narrow.name;
         return Err(Failure::Usage(format!("{name} is for processors: on a GPU choose the float model")));
     }

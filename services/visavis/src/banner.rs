@@ -96,9 +96,9 @@ impl Banner {
     }
 }
 
-/// The text of a process that is only a worker.
-pub fn worker_text(admin: SocketAddr) -> String {
-    format!("\nWorker is ready; metrics {}/metrics\n\nCtrl-C drains and stops.\n", url("http", admin))
+/// The text of a process that is only a worker, or only a trainer.
+pub fn alone_text(role: &str, admin: SocketAddr) -> String {
+    format!("\n{role} is ready; metrics {}/metrics\n\nCtrl-C drains and stops.\n", url("http", admin))
 }
 
 /// An address that a client on this machine can use.

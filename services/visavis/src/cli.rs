@@ -13,6 +13,7 @@ mod bench;
 mod convert;
 mod eval;
 mod evidence;
+mod healthcheck;
 mod sealing;
 mod train;
 
@@ -20,6 +21,7 @@ pub use bench::{BenchCommand, ModelsBenchArgs, OutputArgs, PipelineArgs, SearchA
 pub use convert::{CompreFaceArgs, ConvertCommand};
 pub use eval::{CalibrateArgs, EvalCommand, IdentificationArgs, ReportArgs, TableFormat, VerificationArgs};
 pub use evidence::{AuditArgs, AuditCommand, ReceiptArgs, ReceiptsCommand};
+pub use healthcheck::HealthcheckArgs;
 pub use sealing::SealingCommand;
 pub use train::{NewArgs, PreviewArgs, RecipeArgs, TrainArgs, TrainCommand};
 
@@ -42,6 +44,10 @@ pub enum Command {
     Gateway(UpArgs),
     /// Run models alone, for gateways that share the queue and the store
     Worker(WorkerArgs),
+    /// Ask the process beside this one whether it is ready: for containers, whose images have no shell
+    Healthcheck(HealthcheckArgs),
+    /// Carry out training runs alone, for gateways that share the queue and the store
+    Trainer(WorkerArgs),
     /// Look at lanes and dead letters, try these again or drop them
     Queue {
         #[command(subcommand)]
@@ -173,13 +179,13 @@ pub struct UpArgs {
     models: ModelArgs,
 }
 
-/// Flags of `worker`.
+/// Flags of `worker` and `trainer`.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
     /// Redis or Valkey that holds queue and store, shared by any number of processes
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
-    /// Folder for gallery snapshots, of this process alone [default: the user's data folder]
+    /// Folder of this process alone, for gallery snapshots [default: the user's data folder]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Address for metrics and probes, plain HTTP [default: 127.0.0.1:9090]

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crops::{Crops, CropsError};
 use link::{Link, LinkError, LinkOptions, ServerReport};
+use objects::Objects;
 use queue::{Queue, RedisEngine, RedisOptions};
+use registry::{Registry, Rules};
 use runtime::config::{Erase, QueueEngine, RedisSection, StoreEngine};
 use runtime::{Condition, Config, Secret, Shutdown};
 use store::{EraseMode, RedbOptions, RedbStore, RedisStore, RedisStoreOptions, Store};
@@ -32,6 +34,10 @@ pub struct Engines {
     pub durability: String,
     /// Where crops are kept; none on a shared store without a place for them.
     pub crops: Option<Crops>,
+    /// The place that these lie in, for others.
+    pub objects: Option<Objects>,
+    /// Registered models, whose files lie in the same place.
+    pub models: Option<Registry>,
     /// Keys that seal what this process keeps beside them; none where nothing is sealed.
     pub keyring: Option<Arc<Keyring>>,
 }
@@ -50,8 +56,12 @@ pub async fn open(
     let Some(queue) = queue(config, &keys, shutdown, waiting).await? else { return Ok(None) };
     let Some((store, durability)) = store(config, data, shutdown, waiting).await? else { return Ok(None) };
     let store = keys.over_store(store).await?;
-    let Some(crops) = crops(config, data, &store, (shutdown, waiting)).await? else { return Ok(None) };
-    Ok(Some(Engines { queue, store, durability, crops, keyring: keys.ring()? }))
+    store::bring_up(&store).await?;
+    let objects = objects_place::objects(config, data)?;
+    let Some(crops) = crops(objects.clone(), &store, (shutdown, waiting)).await? else { return Ok(None) };
+    let rules = Rules { accept_licence: config.models.accept_licence };
+    let models = objects.clone().map(|objects| Registry::new(store.clone(), objects, rules));
+    Ok(Some(Engines { queue, store, durability, crops, objects, models, keyring: keys.ring()? }))
 }
 
 /// The queue on the configured server, for tools.
@@ -73,7 +83,9 @@ pub fn shared_queue(config: &Config, keys: &Keys) -> Result<(Queue, RedisEngine)
 /// No server named, an address that cannot be read, a server that is away, keys that are not the store's.
 pub async fn shared_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, Failure> {
     let options = RedisStoreOptions { erase: EraseMode::Logical, allow_weak_durability: true, ..store_options(config) };
-    keys.over_store(Arc::new(RedisStore::open(store_link(config)?, options).await?)).await
+    let store = keys.over_store(Arc::new(RedisStore::open(store_link(config)?, options).await?)).await?;
+    store::check(&*store).await?;
+    Ok(store)
 }
 
 /// The configured store as it lies there, for the tools that look after its keys. An embedded one must not be in use.
@@ -155,12 +167,11 @@ fn store_options(config: &Config) -> RedisStoreOptions {
 
 /// The place of crops, if there is one. Like every other server, one that is away is waited for.
 async fn crops(
-    config: &Config,
-    data: &DataDir,
+    objects: Option<Objects>,
     store: &Arc<dyn Store>,
     (shutdown, waiting): (&Shutdown, &Condition),
 ) -> Result<Option<Option<Crops>>, Failure> {
-    let Some(objects) = objects_place::objects(config, data)? else { return Ok(Some(None)) };
+    let Some(objects) = objects else { return Ok(Some(None)) };
     loop {
         match Crops::open(store.clone(), objects.clone()).await {
             Ok(crops) => return Ok(Some(Some(crops))),

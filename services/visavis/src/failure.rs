@@ -9,6 +9,7 @@ use runtime::ConfigError;
 use runtime::admin::AdminError;
 use runtime::telemetry::TelemetryError;
 use store::StoreError;
+use trace::TraceError;
 use training::TrainingError;
 use worker::WorkerError;
 
@@ -58,6 +59,15 @@ impl From<TelemetryError> for Failure {
     }
 }
 
+impl From<TraceError> for Failure {
+    fn from(e: TraceError) -> Self {
+        match &e {
+            TraceError::Metrics(_) => Self::Other(e.to_string()),
+            _ => Self::Usage(e.to_string()),
+        }
+    }
+}
+
 impl From<AdminError> for Failure {
     fn from(e: AdminError) -> Self {
         match &e {
@@ -92,7 +102,7 @@ impl From<AdminKeyError> for Failure {
 impl From<StoreError> for Failure {
     fn from(e: StoreError) -> Self {
         match &e {
-            StoreError::Sealing(_) => Self::Usage(e.to_string()),
+            StoreError::Sealing(_) | StoreError::Schema(_) => Self::Usage(e.to_string()),
             _ => Self::Unavailable(e.to_string()),
         }
     }

@@ -13,6 +13,7 @@ mod engines;
 mod eval;
 mod evidence_command;
 mod failure;
+mod healthcheck;
 mod maintenance;
 mod models_command;
 mod objects_place;
@@ -27,7 +28,9 @@ mod sealing;
 mod sealing_command;
 mod settings;
 mod system;
+mod traces;
 mod train;
+mod trainer_role;
 mod up;
 mod wiring;
 
@@ -71,6 +74,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up(args) => up::run(settings::load(&args.settings())?, Roles::Up).await,
         Command::Gateway(args) => up::run(settings::load(&args.settings())?, Roles::Gateway).await,
         Command::Worker(args) => up::run(settings::load(&args.settings())?, Roles::Worker).await,
+        Command::Healthcheck(args) => healthcheck::run(&settings::load(&args.settings())?.config, args.live).await,
+        Command::Trainer(args) => up::run(settings::load(&args.settings())?, Roles::Trainer).await,
         Command::Queue { command } => queue_command::run(&settings::load(&command.settings())?.config, &command).await,
         Command::Convert { command: ConvertCommand::Compreface(args) } => convert::compreface(&args),
         Command::Sealing { command } => {

@@ -9,6 +9,7 @@ use crops::Crops;
 use domain::Timestamp;
 use gallery::Galleries;
 use queue::Queue;
+use registry::Registry;
 use runtime::Condition;
 use store::Store;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -38,9 +39,9 @@ pub async fn run(store: Arc<dyn Store>, galleries: Arc<Galleries>, stop: Cancell
     Ok(())
 }
 
-/// Deletes crops that nobody owns, `every` so often those older than `older`, until `stop`.
-pub async fn sweep_crops(
-    crops: Crops,
+/// Deletes crops and files of models that nobody owns, `every` so often those older than `older`, until `stop`.
+pub async fn sweep_objects(
+    (crops, models): (Crops, Option<Registry>),
     (every, older): (Duration, Duration),
     stop: CancellationToken,
 ) -> Result<(), Infallible> {
@@ -60,6 +61,13 @@ pub async fn sweep_crops(
                 );
             }
             Some(Err(error)) => tracing::warn!(%error, "crops that nobody owns could not be deleted"),
+        }
+        let Some(models) = &models else { continue };
+        match stop.run_until_cancelled(models.sweep(older)).await {
+            None => break,
+            Some(Ok(0)) => {}
+            Some(Ok(deleted)) => tracing::info!(deleted, "files of models that nobody owns deleted"),
+            Some(Err(error)) => tracing::warn!(%error, "files of models that nobody owns could not be deleted"),
         }
     }
     Ok(())

@@ -14,17 +14,19 @@ pub enum Roles {
     Gateway,
     /// Inference.
     Worker,
+    /// Training runs.
+    Trainer,
 }
 
 impl Roles {
     /// Whether it serves HTTPS.
     pub const fn gateway(self) -> bool {
-        !matches!(self, Self::Worker)
+        matches!(self, Self::Up | Self::Gateway)
     }
 
     /// Whether it loads models.
     pub const fn worker(self) -> bool {
-        !matches!(self, Self::Gateway)
+        matches!(self, Self::Up | Self::Worker)
     }
 
     /// Their names.
@@ -33,6 +35,7 @@ impl Roles {
             Self::Up => &["gateway", "worker"],
             Self::Gateway => &["gateway"],
             Self::Worker => &["worker"],
+            Self::Trainer => &["trainer"],
         }
     }
 }

@@ -101,5 +101,7 @@ async fn open(config: &Config) -> Result<(SealedStore, std::sync::Arc<Keyring>),
         Err(e) => return Err(e.into()),
     }
     let keyring = keys.ring()?.ok_or_else(|| Failure::Usage("give its keys: sealing.mode is \"off\"".into()))?;
-    Ok((SealedStore::open(store, keyring.clone()).await?, keyring))
+    let store = SealedStore::open(store, keyring.clone()).await?;
+    store::check(&store).await?;
+    Ok((store, keyring))
 }

@@ -1,4 +1,4 @@
-//! `visavis up`, `gateway` and `worker`: the roles of a process. Starts what answers first (probes, HTTPS), then what
+//! `visavis up`, `gateway`, `worker` and `trainer`: the roles of a process. Starts what answers first (probes, HTTPS), then what
 //! takes long (downloads, models), and stops in the order that loses nothing.
 
 use std::net::SocketAddr;
@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gallery::{Galleries, GalleryOptions};
-use gateway::{Gateway, GatewayDeps, GatewayError, ensure_admin_key};
+use gateway::{Gateway, GatewayConfig, GatewayDeps, GatewayError, ensure_admin_key};
 use prometheus::Registry;
 use runtime::admin::AdminServer;
 use runtime::config::{ModelsSection, Precision, QueueEngine, StoreEngine};
 use runtime::{Config, Loaded, Readiness, Shutdown};
 use tokio::sync::oneshot;
-use worker::{Worker, WorkerDeps, WorkerError};
+use trace::Tracer;
+use trainer::TrainerError;
+use worker::{Worker, WorkerConfig, WorkerDeps, WorkerError};
 
 use crate::artefacts::{self, Shelf};
 use crate::banner::{self, Banner};
@@ -23,7 +25,7 @@ use crate::maintenance::Reach;
 use crate::progress::Bars;
 use crate::roles::{Role, Roles, ended_early};
 use crate::system::Process;
-use crate::{data_dir, descriptors, maintenance, output, sample, wiring};
+use crate::{data_dir, descriptors, maintenance, output, sample, traces, trainer_role, wiring};
 
 /// What the roles share.
 struct Core {
@@ -36,6 +38,7 @@ struct Core {
     engines: Engines,
     galleries: Arc<Galleries>,
     process: Arc<Process>,
+    tracer: Tracer,
 }
 
 /// Runs until a signal, or until a role ends by itself.
@@ -55,10 +58,11 @@ pub async fn run(loaded: Loaded, roles: Roles) -> Result<(), Failure> {
     let admin = AdminServer::bind(config.admin.listen, registry.clone(), readiness.clone()).await?;
     let admin_address = admin.local_addr();
     let mut admin = Role::spawn(|stop| admin.serve(stop));
+    let (tracer, mut traces) = traces::start(&config, roles, &registry)?;
 
     let outcome = match engines::open(&config, &data, &shutdown, &reach.store).await {
         Ok(Some(engines)) => {
-            let core = Core::new(roles, (config, data), (registry, readiness.clone(), shutdown), engines);
+            let core = Core::new(roles, (config, data), (registry, readiness.clone(), shutdown), (engines, tracer));
             let (queue, store) = (core.engines.queue.clone(), core.engines.store.clone());
             reach.queue.met();
             reach.store.met();
@@ -72,6 +76,9 @@ pub async fn run(loaded: Loaded, roles: Roles) -> Result<(), Failure> {
         Err(failure) => Err(failure),
     };
     readiness.drain();
+    if let Some(traces) = &mut traces {
+        traces.finish("traces").await;
+    }
     admin.finish("admin server").await;
     tracing::info!("stopped");
     outcome
@@ -93,7 +100,7 @@ impl Core {
         roles: Roles,
         (config, data): (Config, Arc<DataDir>),
         (registry, readiness, shutdown): (Registry, Readiness, Shutdown),
-        engines: Engines,
+        (engines, tracer): (Engines, Tracer),
     ) -> Self {
         let max_bytes = Some(config.gallery.max_bytes).filter(|b| *b > 0);
         let keyring = engines.keyring.clone();
@@ -104,7 +111,18 @@ impl Core {
             QueueEngine::Redis => "redis",
         };
         let process = Process::new(roles, readiness.clone(), engines.durability.clone(), queue_engine);
-        Self { roles, config, data, registry, readiness, shutdown, engines, galleries, process: Arc::new(process) }
+        Self {
+            roles,
+            config,
+            data,
+            registry,
+            readiness,
+            shutdown,
+            engines,
+            galleries,
+            process: Arc::new(process),
+            tracer,
+        }
     }
 
     /// Starts the roles, serves, and drains them again: the gateway first, so that the worker has nothing new to do.
@@ -153,7 +171,9 @@ impl Core {
             if let Some(crops) = self.engines.crops.clone() {
                 let o = &self.config.objects;
                 let (every, older) = (o.sweep_every(), o.orphan_after());
-                sweeps = Some(Role::spawn(move |stop| maintenance::sweep_crops(crops, (every, older), stop)));
+                let models = self.engines.models.clone();
+                sweeps =
+                    Some(Role::spawn(move |stop| maintenance::sweep_objects((crops, models), (every, older), stop)));
             }
             self.process.waiting("joining the others");
             tokio::select! {
@@ -163,23 +183,46 @@ impl Core {
             }
             self.process.warm();
         }
+        let mut trainer = self.start_trainer().await?;
         let text = match banner {
             Some(banner) if self.roles == Roles::Up => self.complete(banner).await.text(),
             Some(banner) => banner.role_text("Gateway"),
-            None => banner::worker_text(admin),
+            None => banner::alone_text(if self.roles.worker() { "Worker" } else { "Trainer" }, admin),
         };
         output::text(&text);
         let outcome = tokio::select! {
             () = self.shutdown.begun() => Ok(()),
             failure = ended_early(running, "worker") => Err(failure),
+            failure = ended_early(&mut trainer, "trainer") => Err(failure),
         };
+        if let Some(trainer) = &mut trainer {
+            trainer.finish("trainer").await;
+        }
         if let Some(upkeep) = &mut upkeep {
             upkeep.finish("maintenance").await;
         }
         if let Some(sweeps) = &mut sweeps {
-            sweeps.finish("sweeps of crops").await;
+            sweeps.finish("sweeps of objects").await;
         }
         outcome
+    }
+
+    /// The trainer, where this process is to be one. Beside other roles it is left out where there is nowhere to keep what
+    /// it makes.
+    async fn start_trainer(&self) -> Result<Option<Role<TrainerError>>, Failure> {
+        let beside = self.roles == Roles::Up && self.config.trainer.in_up;
+        if !beside && self.roles != Roles::Trainer {
+            return Ok(None);
+        }
+        if beside && let Some(why) = trainer_role::unable(&self.config, &self.engines) {
+            tracing::info!(why, "this process carries out no training runs");
+            return Ok(None);
+        }
+        tokio::select! {
+            started = trainer_role::start(&self.config, &self.engines, &self.registry) => started.map(Some),
+            // A signal during a download: there is nothing to drain.
+            () = self.shutdown.begun() => Ok(None),
+        }
     }
 
     /// The file of the admin key; holds the configured key where there is one.
@@ -198,10 +241,12 @@ impl Core {
             store: self.engines.store.clone(),
             queue: self.engines.queue.clone(),
             crops: self.engines.crops.clone(),
+            models: self.engines.models.clone(),
             registry: self.registry.clone(),
             system: self.process.clone(),
         };
-        Ok(Gateway::bind(wiring::gateway(&self.config, &self.data), deps).await?)
+        let config = wiring::gateway(&self.config, &self.data);
+        Ok(Gateway::bind(GatewayConfig { tracer: self.tracer.clone(), ..config }, deps).await?)
     }
 
     /// Fetches and loads the models, and warms the worker's sessions.
@@ -217,9 +262,11 @@ impl Core {
             runtime: artefacts.runtime,
             galleries: self.galleries.clone(),
             crops: self.engines.crops.clone(),
+            model_registry: self.engines.models.clone(),
             registry: self.registry.clone(),
         };
-        Ok(Worker::start(wiring::worker(&self.config), deps).await?)
+        let config = WorkerConfig { tracer: self.tracer.clone(), ..wiring::worker(&self.config) };
+        Ok(Worker::start(config, deps).await?)
     }
 
     /// The banner with what is known only now: the sample picture and a free name for a collection.

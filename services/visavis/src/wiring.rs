@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use domain::ThresholdSpec;
+use evaluation::gate::GatePolicy;
 use gateway::{
     Algorithm, GatewayConfig, Grants, IssuerConfig, KeySource, Limits, RetentionConfig, TenantRule, Times, TlsConfig,
 };
 use queue::{MemoryOptions, Rate};
 use runtime::Config;
 use runtime::config::{IssuerSection, Provider, SignatureAlgorithm, TlsVersion};
-use worker::WorkerConfig;
+use worker::{GateConfig, WorkerConfig};
 
 use crate::data_dir::DataDir;
 
@@ -134,10 +135,8 @@ pub fn worker(config: &Config) -> WorkerConfig {
         max_pixels_in_flight: w.max_pixels_in_flight,
         interactive_jobs: or(w.interactive_jobs, base.interactive_jobs),
         bulk_jobs: or(w.bulk_jobs, base.bulk_jobs),
-        provider: match w.provider {
-            Provider::Cpu => inference::Provider::Cpu,
-            Provider::Cuda => inference::Provider::Cuda,
-        },
+        provider: provider(w.provider),
+        engine_cache: (w.provider == Provider::Tensorrt).then(|| config.store.data_dir.join("tensorrt")),
         session_threads: w.session_threads,
         cpu_threads: w.cpu_threads,
         detector_canvas: w.detector_canvas,
@@ -150,10 +149,37 @@ pub fn worker(config: &Config) -> WorkerConfig {
         verification: ThresholdSpec::fmr(w.verification_fmr),
         lease: Duration::from_millis(w.lease_ms),
         min_idle: Duration::from_millis(w.min_idle_ms),
+        gate: gate(config),
         #[cfg(debug_assertions)]
         crash_on: crate::settings::crash_on(),
         drain_grace: config.shutdown.grace(),
         ..base
+    }
+}
+
+/// What computes.
+pub const fn provider(configured: Provider) -> inference::Provider {
+    match configured {
+        Provider::Cpu => inference::Provider::Cpu,
+        Provider::Cuda => inference::Provider::Cuda,
+        Provider::Tensorrt => inference::Provider::TensorRt,
+    }
+}
+
+/// What is asked of a model before it is promoted.
+fn gate(config: &Config) -> GateConfig {
+    let g = &config.gate;
+    GateConfig {
+        policy: GatePolicy {
+            require_better: g.require_better,
+            held_out_margin: g.held_out_margin,
+            general_margin: g.general_margin,
+            require_general_set: g.require_general_set,
+            least_subjects: g.least_subjects,
+        },
+        general_set: g.general_set.clone(),
+        most_subjects: g.most_subjects,
+        resamples: g.resamples,
     }
 }
 

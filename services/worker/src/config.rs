@@ -1,9 +1,11 @@
 //! What a worker can be told. Filled by the binary from the configuration; the defaults suit a small CPU machine.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use domain::ThresholdSpec;
+use evaluation::gate::GatePolicy;
 use inference::Provider;
+use trace::Tracer;
 
 /// Settings of a worker.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct WorkerConfig {
     pub bulk_jobs: usize,
     /// What computes.
     pub provider: Provider,
+    /// Folder for what TensorRT has compiled.
+    pub engine_cache: Option<PathBuf>,
     /// Threads of one model run; 0 for the number that is measured at start to be best, on a GPU for one per core.
     pub session_threads: usize,
     /// Pictures in work at a time on processors; 0 for as many as models run at a time.
@@ -52,8 +56,32 @@ pub struct WorkerConfig {
     /// For tests of crashes: the process aborts when it meets this image (SHA-256, hex).
     #[cfg(debug_assertions)]
     pub crash_on: Option<String>,
+    /// What is asked of a model before it is promoted.
+    pub gate: GateConfig,
     /// How long running jobs may take to finish when the worker is told to stop.
     pub drain_grace: Duration,
+    /// Where spans of jobs go; nowhere unless said.
+    pub tracer: Tracer,
+}
+
+/// What is asked of a model before it is promoted, and what it is measured on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GateConfig {
+    /// What is asked.
+    pub policy: GatePolicy,
+    /// A folder with a folder of photos for each of many people who are not in any collection; none where what a model
+    /// has forgotten is not looked for.
+    pub general_set: Option<PathBuf>,
+    /// Most people of a collection that are looked at.
+    pub most_subjects: usize,
+    /// Resamples behind the intervals.
+    pub resamples: usize,
+}
+
+impl Default for GateConfig {
+    fn default() -> Self {
+        Self { policy: GatePolicy::default(), general_set: None, most_subjects: 500, resamples: 1000 }
+    }
 }
 
 impl Default for WorkerConfig {
@@ -66,10 +94,11 @@ impl Default for WorkerConfig {
             interactive_jobs: 4 * cores,
             bulk_jobs: cores,
             provider: Provider::Cpu,
+            engine_cache: None,
             session_threads: 0,
             cpu_threads: 0,
             detector_canvas: 640,
-            detector_canvas_least: 640,
+            detector_canvas_least: 320,
             detector_scouts: true,
             detect_tiles: 32,
             detect_batch: 1,
@@ -81,7 +110,9 @@ impl Default for WorkerConfig {
             min_idle: queue::Timing::default().min_idle,
             #[cfg(debug_assertions)]
             crash_on: None,
+            gate: GateConfig::default(),
             drain_grace: Duration::from_secs(20),
+            tracer: Tracer::default(),
         }
     }
 }

@@ -12,13 +12,16 @@ use futures::FutureExt;
 use queue::{Consumer, Delivery};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use wire::v1::{BulkRequest, envelope::Request, reply::Outcome};
+use trace::{Kind, Span, SpanContext};
+use tracing::Instrument;
+use wire::v1::envelope::Request;
 
 use crate::{
     drain::Running,
     jobs::{
-        self, Desk,
+        self, Desk, Done,
         bulk::{self, Slice},
+        promotion,
     },
     pipeline::Context,
     stages::respond,
@@ -111,11 +114,29 @@ async fn in_turn<T>(desk: &Desk, alone: bool, work: impl Future<Output = T>) -> 
     }
 }
 
-/// One job from delivery to acknowledgement. A panic is that job's `internal`, nobody else's.
-async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
+/// One job from delivery to acknowledgement, with its span, and every line that is logged on the way under its ids.
+async fn see_through(desk: &Desk, name: &str, delivery: Delivery) {
+    let envelope = &delivery.envelope;
+    let kind = wire::job_kind(envelope).map_or("unknown", domain::JobKind::as_str);
+    let (tracer, asked) = (&desk.config.tracer, SpanContext::parse(&envelope.traceparent));
+    tracer.handle(asked).past("queue", delivery.queued_for());
+    let mut span = tracer.root(format!("job {kind}"), Kind::Consumer, asked);
+    span.set("visavis.job_id", envelope.job_id.as_str());
+    span.set("visavis.request_id", envelope.request_id.as_str());
+    span.set("visavis.attempt", i64::from(envelope.attempt));
+    let (job, request_id) = (envelope.job_id.as_str(), envelope.request_id.as_str());
+    let trace_id = span.handle().trace_id();
+    // Whatever the filter lets through otherwise.
+    let lines = tracing::error_span!("job", job, request_id, trace_id, kind);
+    let work = trace::within(span.handle(), work_through(desk, name, delivery, &mut span));
+    work.instrument(lines).await;
+}
+
+/// The same without. A panic is that job's `internal`, nobody else's.
+async fn work_through(desk: &Desk, name: &str, mut delivery: Delivery, span: &mut Span) {
     let _in_flight = InFlight::enter(desk);
     let _awaited = (delivery.lane() == Lane::Interactive).then(|| desk.precedence.awaited());
-    let timings = Arc::new(Timings::new(desk.metrics.stage_seconds.clone()));
+    let timings = Arc::new(Timings::new(desk.metrics.stage_seconds.clone()).traced(span.handle()));
     timings.add(Stage::Queue, delivery.queued_for());
     let context = Context { deadline: deadline(&delivery), timings: Arc::clone(&timings) };
     let job_id = delivery.envelope.job_id.clone();
@@ -131,9 +152,8 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
         leave_to_newer(delivery).await;
         return;
     }
-    if let Some(Request::Bulk(strand)) = &delivery.envelope.request {
-        let strand = strand.clone();
-        see_to_strand(desk, delivery, &strand, &context).await;
+    if matches!(delivery.envelope.request, Some(Request::Bulk(_) | Request::Promotion(_))) {
+        see_to_strand(desk, delivery, &context).await;
         return;
     }
     // The envelope moves to the job for its images' sake; what the reply needs stays with the delivery.
@@ -147,8 +167,14 @@ async fn see_through(desk: &Desk, name: &str, mut delivery: Delivery) {
         Err(Problem::new(ErrorCode::Internal, "the job failed unexpectedly"))
     });
     delivery.envelope = envelope;
-    count(desk, kind, &outcome);
+    let told = told(&outcome);
+    desk.metrics.jobs.with_label_values(&[kind, told]).inc();
+    if outcome.is_err() {
+        span.fail(told);
+    }
+    tracing::debug!(outcome = told, queued_ms = delivery.queued_for().as_millis(), "a job is done");
     let reply = respond::reply(desk, name, &job_id, outcome, &timings);
+    let _respond = span.handle().child("respond", Kind::Producer);
     settle(desk, delivery, &reply, &about).await;
 }
 
@@ -162,25 +188,32 @@ async fn leave_to_newer(delivery: Delivery) {
     }
 }
 
-/// One slice of a bulk job's strand. A strand with more to do goes to the end of the lane; one that failed for want of
-/// the store goes back undone.
-async fn see_to_strand(desk: &Desk, delivery: Delivery, strand: &BulkRequest, context: &Context) {
-    let last = delivery.envelope.attempt >= MAX_DELIVERIES;
-    let work = in_turn(desk, alone(&delivery), bulk::slice(desk, &delivery.envelope, strand, last, context));
+/// One slice of a strand, of a bulk job or of a promotion. A strand with more to do goes to the end of the lane; one that
+/// failed for want of the store goes back undone.
+async fn see_to_strand(desk: &Desk, delivery: Delivery, context: &Context) {
+    let (envelope, last) = (&delivery.envelope, delivery.envelope.attempt >= MAX_DELIVERIES);
+    let slice = async {
+        match &envelope.request {
+            Some(Request::Bulk(strand)) => bulk::slice(desk, envelope, strand, last, context).await,
+            Some(Request::Promotion(request)) => promotion::slice(desk, envelope, request, context).await,
+            _ => Ok(Slice::Done),
+        }
+    };
+    let work = in_turn(desk, alone(&delivery), slice);
     let done = with_heartbeat(&delivery, AssertUnwindSafe(work).catch_unwind()).await;
     let job = delivery.envelope.job_id.clone();
     let outcome = match done {
         Ok(Ok(Slice::More)) => delivery.requeue().await,
         Ok(Ok(Slice::Done)) => delivery.acknowledge().await,
         Ok(Err(problem)) => {
-            tracing::warn!(%job, %problem, "a slice of a bulk job is put off");
+            tracing::warn!(%job, %problem, "a slice of a strand is put off");
             tokio::time::sleep(BACKOFF).await;
             delivery.release().await;
             Ok(())
         }
         // Given back by the destructor: it counts, so that what panics every time ends as a dead letter.
         Err(_) => {
-            tracing::error!(%job, "a slice of a bulk job panicked");
+            tracing::error!(%job, "a slice of a strand panicked");
             return;
         }
     };
@@ -217,12 +250,12 @@ fn deadline(delivery: &Delivery) -> Instant {
     Instant::now() + left.min(Duration::from_secs(24 * 3600))
 }
 
-fn count(desk: &Desk, kind: &str, outcome: &Result<Outcome, Problem>) {
-    let outcome = match outcome {
+/// What came of a job, in a word.
+fn told(outcome: &Result<Done, Problem>) -> &'static str {
+    match outcome {
         Ok(_) => "ok",
         Err(p) => p.code.slug(),
-    };
-    desk.metrics.jobs.with_label_values(&[kind, outcome]).inc();
+    }
 }
 
 /// Counts a job while it lives, whatever way it ends.

@@ -8,7 +8,14 @@ mod crops;
 mod detect;
 mod embed;
 mod enrol;
+mod gate;
+mod general;
+mod held_out;
 mod identify;
+mod prepare;
+pub mod promotion;
+mod resolved;
+mod templates;
 mod verify;
 
 use std::sync::{
@@ -18,16 +25,18 @@ use std::sync::{
 
 use ::crops::Crops;
 use domain::{
-    CalibrationTable, Collection, CollectionId, ErrorCode, Problem, Purpose, SubjectId, Template, TenantId,
-    ThresholdSpec, Timestamp,
+    CalibrationTable, Collection, CollectionId, ErrorCode, Problem, Purpose, SubjectId, TenantId, ThresholdSpec,
+    Timestamp,
 };
 use gallery::Galleries;
+use queue::Queue;
 use store::{Collections, Jobs, Mention, Mentions, Pepper, RepoError, Store, Subjects};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wire::v1::{self, Envelope, envelope::Request, reply::Outcome};
 
 use crate::{
     config::WorkerConfig, metrics::Metrics, pipeline::Context, pipeline::Pipeline, presence::Fence, seen::Seen,
+    shelf::Shelf, training::Due,
 };
 
 /// Everything a job may need; shared by all jobs of a worker.
@@ -36,6 +45,9 @@ pub struct Desk {
     pub(crate) pipeline: Pipeline,
     pub(crate) calibration: CalibrationTable,
     pub(crate) model_version: String,
+    /// Every model of this worker; the three above are of the deployment's own.
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) queue: Queue,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) pepper: Pepper,
     pub(crate) galleries: Arc<Galleries>,
@@ -51,6 +63,8 @@ pub struct Desk {
     pub(crate) precedence: Precedence,
     /// Who was seen and is not noted in the store yet.
     pub(crate) seen: Seen,
+    /// Collections that may be due for a training run.
+    pub(crate) due: Due,
 }
 
 /// Jobs that are waited for go before the items of bulk jobs: beside any of those, items are worked on one at a time.
@@ -91,27 +105,37 @@ impl Drop for Awaited<'_> {
     }
 }
 
+/// What came of a job, and of which models.
+pub struct Done {
+    pub outcome: Outcome,
+    pub model_version: Arc<str>,
+}
+
 /// Carries out a job.
 ///
 /// # Errors
 /// The problem the caller is told.
-pub async fn carry_out(desk: &Desk, envelope: &mut Envelope, context: &Context) -> Result<Outcome, Problem> {
+pub async fn carry_out(desk: &Desk, envelope: &mut Envelope, context: &Context) -> Result<Done, Problem> {
+    let own = |outcome| Done { outcome, model_version: Arc::clone(&desk.shelf.own().version) };
     let tenant = TenantId::new(&envelope.tenant).map_err(|e| Problem::invalid("tenant", e.to_string()))?;
     let job = envelope.job_id.clone();
     let accepted_at = envelope.keep_result.then(|| Timestamp::from_millis(envelope.created_ms));
     match envelope.request.take() {
-        Some(Request::Detect(r)) => detect::run(desk, r, context).await.map(Outcome::Detect),
-        Some(Request::Compare(r)) => compare::run(desk, r, context).await.map(Outcome::Compare),
-        Some(Request::Embed(r)) => embed::run(desk, r, context).await.map(Outcome::Embed),
+        Some(Request::Detect(r)) => detect::run(desk, r, context).await.map(Outcome::Detect).map(own),
+        Some(Request::Compare(r)) => compare::run(desk, r, context).await.map(Outcome::Compare).map(own),
+        Some(Request::Embed(r)) => embed::run(desk, r, context).await.map(Outcome::Embed).map(own),
         Some(Request::Enrol(r)) => {
             let asked = enrol::Asked { job: &job, accepted_at };
-            enrol::run(desk, &tenant, asked, r, context).await.map(Outcome::Enrol)
+            enrol::run(desk, &tenant, asked, r, context).await
         }
-        Some(Request::Identify(r)) => identify::run(desk, &tenant, r, context).await.map(Outcome::Identify),
-        Some(Request::Verify(r)) => verify::run(desk, &tenant, r, context).await.map(Outcome::Verify),
-        Some(Request::CatchUp(r)) => catch_up::run(desk, &tenant, &r, context).await.map(Outcome::CatchUp),
-        // The consumer sees to strands of bulk jobs and to kinds it does not know: both are requeued, not answered.
-        Some(Request::Bulk(_)) | None => {
+        Some(Request::Identify(r)) => identify::run(desk, &tenant, r, context).await,
+        Some(Request::Verify(r)) => verify::run(desk, &tenant, r, context).await,
+        Some(Request::CatchUp(r)) => catch_up::run(desk, &tenant, &r, context).await.map(Outcome::CatchUp).map(own),
+        Some(Request::Gate(r)) => gate::run(desk, &tenant, (&job, &r), context).await,
+        Some(Request::Prepare(r)) => prepare::run(desk, &tenant, &r).await.map(Outcome::Prepare).map(own),
+        // The consumer sees to strands, of bulk jobs and of promotions, and to kinds it does not know: they are requeued,
+        // not answered. Runs have a lane of their own, which no worker reads.
+        Some(Request::Bulk(_) | Request::Promotion(_) | Request::Train(_)) | None => {
             Err(Problem::invalid("request", "this worker does not know the kind of job; upgrade it"))
         }
     }
@@ -156,18 +180,7 @@ impl Desk {
         }
     }
 
-    /// A collection that the active model serves.
-    pub(crate) async fn collection(&self, tenant: &TenantId, id: &str) -> Result<Collection, Problem> {
-        let id = CollectionId::new(id).map_err(|e| Problem::invalid("collection_id", e.to_string()))?;
-        let found = self.collections().get(tenant, &id).await.map_err(store_problem)?;
-        let collection = found.ok_or_else(|| collection_gone(&id))?.value;
-        if collection.contract != self.pipeline.contract() {
-            return Err(contract_mismatch(&id));
-        }
-        Ok(collection)
-    }
-
-    /// A threshold in its three forms, with a default, for so many comparisons.
+    /// A threshold in its three forms, with a default, for so many comparisons of the deployment's own model.
     pub(crate) fn threshold(
         &self,
         asked: Option<v1::ThresholdSpec>,
@@ -176,16 +189,6 @@ impl Desk {
     ) -> Result<domain::ResolvedThreshold, Problem> {
         let spec = asked.and_then(Option::<ThresholdSpec>::from).unwrap_or(default);
         self.calibration.resolve(spec, comparisons)
-    }
-
-    /// A caller's own embedding, if it is of the active contract.
-    pub(crate) fn probe(&self, e: &v1::Embedding) -> Result<Template, Problem> {
-        let contract = self.pipeline.contract();
-        if e.contract != contract.to_string() {
-            let detail = format!("the embedding is of contract {}, the active model's is {contract}", e.contract);
-            return Err(Problem::new(ErrorCode::CollectionModelMismatch, detail));
-        }
-        Template::from_embedding(contract, &e.values).map_err(|e| Problem::invalid("/embedding/values", e.to_string()))
     }
 }
 
@@ -210,11 +213,6 @@ pub(crate) fn cosine(score: f32) -> f64 {
 
 pub(crate) fn collection_gone(id: &CollectionId) -> Problem {
     Problem::new(ErrorCode::CollectionNotFound, format!("there is no collection {id}"))
-}
-
-pub(crate) fn contract_mismatch(id: &CollectionId) -> Problem {
-    let detail = format!("collection {id} holds templates of another embedding model than the one in use");
-    Problem::new(ErrorCode::CollectionModelMismatch, detail)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "fits map_err")]

@@ -14,8 +14,10 @@ mod metrics;
 mod pipeline;
 mod presence;
 mod seen;
+mod shelf;
 mod stages;
 mod timings;
+mod training;
 
 use std::sync::Arc;
 
@@ -27,7 +29,7 @@ use store::{Pepper, Store};
 use tokio::{sync::oneshot, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub use config::WorkerConfig;
+pub use config::{GateConfig, WorkerConfig};
 pub use load::{WorkerError, pipeline as load_pipeline};
 pub use metrics::Metrics;
 pub use pipeline::{AnalysedFace, Analysis, Context, Found, Pipeline};
@@ -55,6 +57,8 @@ pub struct WorkerDeps {
     pub galleries: Arc<Galleries>,
     /// Where crops are kept; none where this process keeps no objects.
     pub crops: Option<Crops>,
+    /// Registered models; none where this process keeps no objects.
+    pub model_registry: Option<registry::Registry>,
     /// Where metrics are registered.
     pub registry: prometheus::Registry,
 }
@@ -74,15 +78,26 @@ impl Worker {
     pub async fn start(config: WorkerConfig, deps: WorkerDeps) -> Result<Self, WorkerError> {
         let metrics = Metrics::register(&deps.registry)?;
         let calibration = deps.models.calibration()?.clone();
-        let model_version = format!("{}+{}", deps.models.detector.manifest.name, deps.models.embedder.manifest.name);
+        let detector = deps.models.detector.manifest.name.clone();
+        let model_version = format!("{detector}+{}", deps.models.embedder.manifest.name);
         let word = presence::word(&config, &deps.models, &model_version);
+        let embedder = presence::of_model(&config, "embedder", &deps.models.embedder.manifest);
         let pepper = Pepper::load(&*deps.store).await?;
-        let pipeline = load::pipeline(&config, deps.models, deps.runtime, Some(&metrics)).await?;
+        let (pipeline, maker) = load::parts(&config, deps.models, deps.runtime, Some(&metrics)).await?;
+        let own = shelf::Served {
+            pipeline: pipeline.clone(),
+            calibration: Some(calibration.clone()),
+            version: model_version.as_str().into(),
+            word: embedder,
+        };
+        let shelf = Arc::new(shelf::Shelf::new(own, detector, maker, deps.model_registry, metrics.clone()));
         let desk = Desk {
             config,
             pipeline,
             calibration,
             model_version,
+            shelf,
+            queue: deps.queue.clone(),
             store: deps.store,
             pepper,
             galleries: deps.galleries,
@@ -93,6 +108,7 @@ impl Worker {
             turn: tokio::sync::RwLock::default(),
             precedence: jobs::Precedence::default(),
             seen: seen::Seen::default(),
+            due: training::Due::default(),
         };
         Ok(Self { desk: Arc::new(desk), queue: deps.queue })
     }
@@ -139,6 +155,7 @@ impl Worker {
             async move { seen::Seen::keep(&desk, stop).await }
         });
 
+        let policies = tokio::spawn(training::keep(Arc::clone(&desk), queue.clone(), stay.child_token()));
         let (running, mut consumers) = (Running::default(), JoinSet::new());
         for (lane, slots) in [(Lane::Interactive, desk.config.interactive_jobs), (Lane::Bulk, desk.config.bulk_jobs)] {
             let consumer = queue.consumer(lane, options.clone());
@@ -155,6 +172,9 @@ impl Worker {
             tracing::warn!(%error, "gallery snapshots could not be saved; the next start reads the store instead");
         }
         stay.cancel();
+        if policies.await.is_err() {
+            tracing::warn!("whether training runs are due was not looked at to the end");
+        }
         if present.await.is_err() {
             tracing::warn!("the lease was not kept to the end");
         }

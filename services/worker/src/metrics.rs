@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    exponential_buckets,
 };
 
 use crate::batcher::Observer;
@@ -33,6 +34,10 @@ pub struct Metrics {
     pub fenced: IntCounter,
     /// Faces enrolled and refused.
     pub enrolled_faces: IntCounterVec,
+    /// Embedders that are loaded, 1 each.
+    pub models: IntGaugeVec,
+    /// Faces looked at by promotions, by what came of it.
+    pub reembedded_faces: IntCounterVec,
 }
 
 impl Metrics {
@@ -66,6 +71,14 @@ impl Metrics {
                 Opts::new("visavis_enrolment_faces_total", "Images at enrolment by outcome"),
                 &["outcome"],
             )?,
+            models: IntGaugeVec::new(
+                Opts::new("visavis_embedder_info", "Embedders that are loaded, 1 each"),
+                &["name", "contract"],
+            )?,
+            reembedded_faces: IntCounterVec::new(
+                Opts::new("visavis_reembedded_faces_total", "Faces looked at by promotions, by what came of it"),
+                &["outcome"],
+            )?,
         };
         registry.register(Box::new(metrics.stage_seconds.clone()))?;
         registry.register(Box::new(metrics.jobs.clone()))?;
@@ -78,6 +91,8 @@ impl Metrics {
         registry.register(Box::new(metrics.rejected.clone()))?;
         registry.register(Box::new(metrics.fenced.clone()))?;
         registry.register(Box::new(metrics.enrolled_faces.clone()))?;
+        registry.register(Box::new(metrics.models.clone()))?;
+        registry.register(Box::new(metrics.reembedded_faces.clone()))?;
         Ok(metrics)
     }
 }

@@ -63,16 +63,20 @@ struct Lease {
     length: Duration,
 }
 
-/// What a worker says of itself at its start: everything but its inbox.
-pub fn word(config: &WorkerConfig, models: &models::ModelSet, model_version: &str) -> WorkerPresence {
-    let provider = config.provider.as_str();
-    let model = |role: &str, manifest: &models::Manifest| ModelInUse {
+/// What a worker says of a model.
+pub fn of_model(config: &WorkerConfig, role: &str, manifest: &models::Manifest) -> ModelInUse {
+    ModelInUse {
         role: role.to_owned(),
         name: manifest.name.clone(),
         licence: manifest.licence.clone(),
-        provider: provider.to_owned(),
+        provider: config.provider.as_str().to_owned(),
         contract: manifest.contract().map(|c| c.to_string()).unwrap_or_default(),
-    };
+    }
+}
+
+/// What a worker says of itself at its start: everything but its inbox.
+pub fn word(config: &WorkerConfig, models: &models::ModelSet, model_version: &str) -> WorkerPresence {
+    let model = |role: &str, manifest: &models::Manifest| of_model(config, role, manifest);
     WorkerPresence {
         name: format!("{}-{}", config.host, domain::JobId::generate()),
         inbox: String::new(),
@@ -130,6 +134,8 @@ impl Presence {
                         let _ = told.send(());
                     }
                 }
+                // The others wait for this worker to have a model.
+                () = lease.desk.shelf.changed.notified() => renewed = lease.renew(renewed).await,
                 asked = inbox.next() => match asked {
                     Ok(envelope) => {
                         let (desk, queue) = (Arc::clone(&lease.desk), lease.queue.clone());
@@ -154,7 +160,9 @@ impl Lease {
     async fn renew(&self, last: Instant) -> Instant {
         let (now, step) = (Instant::now(), self.length / RENEWALS);
         let left = self.length.saturating_sub(last.elapsed() + step).max(step);
-        let announced = tokio::time::timeout(left, self.queue.announce(&self.word, self.length)).await;
+        let mut word = self.word.clone();
+        word.models.extend(self.desk.shelf.loaded().iter().map(|served| served.word.clone()));
+        let announced = tokio::time::timeout(left, self.queue.announce(&word, self.length)).await;
         match announced {
             Ok(Ok(())) => {
                 self.back().await;
@@ -188,16 +196,16 @@ impl Lease {
     }
 }
 
-/// What came to the inbox: only questions about galleries, everything else travels on a lane.
+/// What came to the inbox: only what is about galleries and models, everything else travels on a lane.
 async fn answer(desk: &Desk, queue: &Queue, mut envelope: Envelope) {
     let timings = Arc::new(Timings::new(desk.metrics.stage_seconds.clone()));
     let left = Timestamp::from_millis(envelope.deadline_ms).since(Timestamp::now());
     let context = Context { deadline: Instant::now() + left, timings: Arc::clone(&timings) };
-    let outcome = if matches!(envelope.request, Some(Request::CatchUp(_))) {
+    let outcome = if matches!(envelope.request, Some(Request::CatchUp(_) | Request::Prepare(_))) {
         let work = std::panic::AssertUnwindSafe(jobs::carry_out(desk, &mut envelope, &context)).catch_unwind();
         work.await.unwrap_or_else(|_| Err(Problem::new(ErrorCode::Internal, "the worker failed unexpectedly")))
     } else {
-        Err(Problem::invalid("request", "an inbox takes only questions about galleries"))
+        Err(Problem::invalid("request", "an inbox takes only what is about galleries and models"))
     };
     let reply = respond::reply(desk, &desk.word.name, &envelope.job_id, outcome, &timings);
     if let Err(error) = queue.answer(&envelope, &reply).await {

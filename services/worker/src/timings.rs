@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::HistogramVec;
+use trace::Handle;
 use wire::v1::StageTiming;
 
 /// The parts of a job, in the order in which they run.
@@ -32,13 +33,20 @@ const STAGES: [&str; 7] = ["queue", "decode", "detect", "align", "embed", "searc
 pub struct Timings {
     micros: Mutex<[u64; STAGES.len()]>,
     histogram: HistogramVec,
+    trace: Handle,
 }
 
 impl Timings {
     /// Nothing spent yet; observations go to `histogram`, labelled by stage.
     #[must_use]
     pub fn new(histogram: HistogramVec) -> Self {
-        Self { micros: Mutex::new([0; STAGES.len()]), histogram }
+        Self { micros: Mutex::new([0; STAGES.len()]), histogram, trace: Handle::default() }
+    }
+
+    /// The same with a span of this job for each part.
+    #[must_use]
+    pub fn traced(self, trace: Handle) -> Self {
+        Self { trace, ..self }
     }
 
     /// Adds to a stage.
@@ -48,6 +56,10 @@ impl Timings {
         let mut all = self.micros.lock();
         all[slot] = all[slot].saturating_add(micros);
         self.histogram.with_label_values(&[STAGES[slot]]).observe(spent.as_secs_f64());
+        // The wait was over before the job's span began: whoever takes the job tells of it.
+        if stage != Stage::Queue {
+            self.trace.past(STAGES[slot], spent);
+        }
     }
 
     /// Adds the time since `start` to a stage.

@@ -82,7 +82,14 @@ fn request(request: Request) {
             r.embeddings.into_iter().for_each(embedding);
         }
         Request::Verify(r) => r.embedding.into_iter().for_each(embedding),
-        Request::Detect(_) | Request::Embed(_) | Request::CatchUp(_) | Request::Bulk(_) => {}
+        Request::Detect(_)
+        | Request::Embed(_)
+        | Request::CatchUp(_)
+        | Request::Bulk(_)
+        | Request::Gate(_)
+        | Request::Promotion(_)
+        | Request::Prepare(_)
+        | Request::Train(_) => {}
     }
 }
 
@@ -140,7 +147,7 @@ fn outcome(outcome: Outcome) {
         Outcome::Verify(r) => {
             let _ = Decision::try_from(r.decision());
         }
-        Outcome::CatchUp(_) => {}
+        Outcome::CatchUp(_) | Outcome::Gate(_) | Outcome::Prepare(_) => {}
     }
 }
 
@@ -252,4 +259,63 @@ pub fn graph(data: &[u8]) {
     }
     let mut model = model;
     let _ = onnx::rewrite::for_cpu(&mut model);
+}
+
+/// The key of fuzzed exports: whoever made one has its key, so everything behind the seal is hostile as well.
+const EXPORT_KEY: &str = "8f1d3b5c7092a4e6b8cdf01325476981a3c5e7092b4d6f8193b5d7f90a1c2e3f";
+
+/// Exports of collections: as a file, line by line, and as what the sealed lines hold.
+pub fn transfer(data: &[u8]) {
+    let [kind, rest @ ..] = data else { return };
+    let key = transfer::ExportKey::parse(EXPORT_KEY).expect("a key");
+    match kind % 4 {
+        0 => export(key, rest),
+        1 => {
+            let Ok(line) = serde_json::from_slice::<transfer::SubjectLine>(rest) else { return };
+            let faces = line.faces.len();
+            let read: Vec<_> = line.faces.into_iter().filter_map(|face| face.read().ok()).collect();
+            assert!(read.len() <= faces && read.iter().all(|(face, template)| face.contract == template.contract()));
+            for (face, template) in read {
+                let (again, same) = transfer::FaceLine::new(face.clone(), &template).read().expect("as it was written");
+                assert!(again.id == face.id && same == template, "a face is read as it is written");
+            }
+        }
+        2 => {
+            let Ok(manifest) = serde_json::from_slice::<transfer::Manifest>(rest) else { return };
+            let Ok(text) = serde_json::to_vec(&manifest) else { return };
+            let again = serde_json::from_slice::<transfer::Manifest>(&text).expect("what was written is read");
+            assert_eq!((again.contract, again.revision), (manifest.contract, manifest.revision));
+        }
+        _ => drop(serde_json::from_slice::<transfer::Trailer>(rest)),
+    }
+}
+
+/// A file of hostile lines, and one whose lines are sealed as they should be.
+fn export(key: transfer::ExportKey, text: &[u8]) {
+    let mut lines = transfer::Lines::default();
+    let mut cut = Vec::new();
+    // In pieces, as they would arrive.
+    for piece in text.chunks(7) {
+        lines.push(piece);
+        while let Some(line) = lines.take().expect("short lines") {
+            cut.push(line);
+        }
+    }
+    cut.extend(lines.rest());
+    assert_eq!(cut.len() as u64, lines.given());
+    if let Some((first, rest)) = cut.split_first()
+        && let Ok(mut opener) = transfer::Opener::new(key.clone(), first)
+    {
+        for line in rest {
+            assert!(opener.open(line).is_err(), "a line opens that nobody has sealed");
+        }
+    }
+    let (mut sealer, first) = transfer::Sealer::new(key.clone()).expect("a sealer");
+    let sealed: Vec<Vec<u8>> = cut.iter().filter_map(|line| sealer.line(&String::from_utf8_lossy(line)).ok()).collect();
+    let mut opener = transfer::Opener::new(key, first.strip_suffix(b"\n").unwrap_or(&first)).expect("a header");
+    for (sealed, line) in sealed.iter().zip(&cut) {
+        let opened = opener.open(sealed.strip_suffix(b"\n").unwrap_or(sealed)).expect("it was sealed so");
+        let transfer::Opened::More(text) = opened else { panic!("it was not the last") };
+        assert_eq!(serde_json::from_slice::<String>(&text).ok().as_deref(), Some(&*String::from_utf8_lossy(line)));
+    }
 }

@@ -21,6 +21,9 @@ fn main() {
     keep(folder, "manifest", manifests());
     keep(folder, "graph", vec![onnx::encode(&small_model())]);
     keep(folder, "extract", requests());
+    keep(folder, "transfer", exports());
+    keep(folder, "snapshot", snapshots());
+    keep(folder, "address", addresses().iter().map(|a| a.as_bytes().to_vec()).collect());
 }
 
 fn keep(folder: &Path, target: &str, inputs: Vec<Vec<u8>>) {
@@ -207,4 +210,61 @@ fn requests() -> Vec<Vec<u8>> {
     let whole = bodies.iter().map(|(kind, body)| [&[*kind, 255][..], body.as_bytes()].concat());
     let in_pieces = bodies.iter().take(5).map(|(kind, body)| [&[*kind, 3][..], body.as_bytes()].concat());
     whole.chain(in_pieces).collect()
+}
+
+/// By what they are: see `harness::transfer`.
+fn exports() -> Vec<Vec<u8>> {
+    let contract = "0123456789abcdef0123456789abcdef";
+    let (then, quality) = ("2026-01-31T12:00:00.000Z", r#"{"score":80.0,"level":"high","components":{},"reasons":[]}"#);
+    let face = format!(
+        r#"{{"id":"f1","subject_id":"anna","bounding_box":{{"x":1.0,"y":2.0,"width":3.0,"height":4.0}},"box":{{"x":1.0,"y":2.0,"width":3.0,"height":4.0}},"landmarks":[[1.0,2.0],[1.0,2.0],[1.0,2.0],[1.0,2.0],[1.0,2.0]],"detection_score":0.9,"pose":{{"yaw":0.0,"pitch":0.0,"roll":0.0}},"quality":{quality},"contract":"{contract}","created_at":"{then}","template":"zThmOg=="}}"#
+    );
+    let consent = format!(
+        r#"{{"id":"c1","collection_id":"staff","subject_id":"anna","purposes":["door"],"method":"form","training_allowed":false,"obtained_at":"{then}","recorded_at":"{then}"}}"#
+    );
+    let subject = format!(
+        r#"{{"subject":{{"id":"anna","metadata":{{"a":"b"}},"created_at":"{then}","updated_at":"{then}"}},"consents":[{consent}],"faces":[{face}],"seen_at":"{then}"}}"#
+    );
+    let manifest = format!(
+        r#"{{"created_at":"{then}","contract":"{contract}","collection":{{"id":"staff","purposes":["door"],"contract":"{contract}","created_at":"{then}","updated_at":"{then}"}},"revision":7}}"#
+    );
+    let trailer = format!(r#"{{"subjects":1,"faces":1,"revision":7,"finished_at":"{then}"}}"#);
+    let key = transfer::ExportKey::parse("8f1d3b5c7092a4e6b8cdf01325476981a3c5e7092b4d6f8193b5d7f90a1c2e3f").expect("a key");
+    let file = format!(
+        "{{\"format\":\"visavis-export\",\"version\":1,\"file\":\"f\",\"key\":\"{}\"}}\n{{\"sealed\":\"AQID\"}}\n{{\"last\":\"AQID\"}}\n",
+        key.id()
+    );
+    let all = [(0, file), (1, subject), (2, manifest), (3, trailer)];
+    all.into_iter().map(|(kind, text)| [&[kind][..], text.as_bytes()].concat()).collect()
+}
+
+/// Plain ones: whole, empty, and of a version to come.
+fn snapshots() -> Vec<Vec<u8>> {
+    use sha2::{Digest, Sha256};
+    let text = |text: &str| [&u16::try_from(text.len()).expect("short").to_le_bytes()[..], text.as_bytes()].concat();
+    let head = |version: u8| {
+        [&b"VISGAL\0"[..], &[version], &7u64.to_le_bytes(), &[3; 32], &text("default"), &text("staff")].concat()
+    };
+    let template = [&[7; 16][..], &[0xcd, 0x38, 0x66, 0x3a]].concat();
+    let row = [&[1][..], &[9; 16], &text("f1"), &u32::try_from(template.len()).expect("short").to_le_bytes(), &template];
+    let end = |rows: u64| [&[0][..], &rows.to_le_bytes()].concat();
+    let whole = |body: Vec<u8>| [&body[..], &Sha256::digest(&body)].concat();
+    vec![
+        whole([head(1), row.concat(), row.concat(), end(2)].concat()),
+        whole([head(1), end(0)].concat()),
+        whole([head(2), end(0)].concat()),
+    ]
+}
+
+fn addresses() -> [&'static str; 8] {
+    [
+        "redis://127.0.0.1:6379/0",
+        "rediss://anna:pw9x7q@cache.example:6380/2",
+        "redis-sentinel://:pw9x7q@a:26379,b:26379/main/1",
+        "rediss-sentinel://a:1/main?sentinel_user=s&sentinel_password=pw9x7q",
+        "redis-cluster://:pw9x7q@a:1,b:2",
+        "valkeys-cluster://[::1]:7000",
+        "redis://:pw9x7q@host/#insecure",
+        "redis-sentinel://a/main?sentinel_password=a@pw9x7q",
+    ]
 }

@@ -1,6 +1,6 @@
 //! From the worker's reply to the documented answer. A reply of another version that cannot be read is `internal`.
 
-use domain::{Candidate, EnrolledFace, ErrorCode, Face, Problem, Quality};
+use domain::{Candidate, EnrolledFace, ErrorCode, Face, FieldError, Problem, Quality};
 use wire::{
     WireError,
     v1::{self, Reply, reply::Outcome},
@@ -8,7 +8,7 @@ use wire::{
 
 use super::{
     Answer, CompareAnswer, CompareItem, DetectAnswer, DetectItem, EmbedAnswer, EmbedItem, EmbeddedFace, Embedding,
-    EnrolAnswer, IdentifyAnswer, IdentifyResult, ItemProblem, RejectedImage, VerifyAnswer,
+    EnrolAnswer, GateAnswer, IdentifyAnswer, IdentifyResult, ItemProblem, RejectedImage, VerifyAnswer,
 };
 
 /// The reply as an answer. The only image of a request that failed is the request's own problem.
@@ -38,9 +38,22 @@ pub(crate) fn answer(reply: Reply) -> Result<Answer, Problem> {
             identify(r, model_version).map(Answer::Identify).map_err(unreadable)
         }
         Some(Outcome::Verify(r)) => verify(r, model_version).map(Answer::Verify).map_err(unreadable),
-        // Asked for by the gateway itself, never by a caller.
-        Some(Outcome::CatchUp(_)) | None => Err(unreadable(WireError::Field { field: "outcome" })),
+        Some(Outcome::Gate(r)) if r.passed => {
+            Ok(Answer::Gate(GateAnswer { reasons: r.reasons, generation: r.generation }))
+        }
+        Some(Outcome::Gate(r)) => Err(gate_failed(&r.reasons)),
+        // Asked for by the service itself, never by a caller.
+        Some(Outcome::CatchUp(_) | Outcome::Prepare(_)) | None => {
+            Err(unreadable(WireError::Field { field: "outcome" }))
+        }
     }
+}
+
+/// Why a model did not pass; the whole report is on its card.
+fn gate_failed(reasons: &[String]) -> Problem {
+    let error = |detail: &String| FieldError { pointer: "gate".to_owned(), detail: detail.clone() };
+    let detail = "the model did not pass the gate; its card has the report";
+    Problem { errors: reasons.iter().map(error).collect(), ..Problem::new(ErrorCode::GateFailed, detail) }
 }
 
 fn only<T>(items: &[T], problem: impl Fn(&T) -> Option<&v1::Problem>) -> Result<(), Problem> {

@@ -2,7 +2,7 @@
 
 use domain::{ErrorCode, Timestamp};
 use evidence::{Extent, Place, RECEIPT, Receipt};
-use store::{ErasureRecord, ErasureState};
+use store::{ErasureRecord, ErasureState, Models};
 
 use super::steps::{Step, Work};
 use crate::{
@@ -30,6 +30,8 @@ pub(super) async fn give(work: &Work<'_>) -> Result<()> {
     event.more_subjects = subjects.len().saturating_sub(LISTED) as u64;
     app.audit.record(tenant, event).await?;
 
+    let meant = |handle: &str| record.extent == Extent::Collection || subjects.iter().any(|s| s.handle == handle);
+    let models_trained = Models::new(app.store.clone(), tenant).trained_on(&record.collection, meant).await?;
     let places = record.steps.iter().filter(|s| s.name != Step::Verification.name());
     let places = places.filter_map(|s| Some(Place { name: s.name.clone(), cleared_at: s.done_at? })).collect();
     let completed_at = Timestamp::now();
@@ -45,8 +47,7 @@ pub(super) async fn give(work: &Work<'_>) -> Result<()> {
         removed: record.removed,
         places,
         verification,
-        // This version trains no models.
-        models_trained: Vec::new(),
+        models_trained,
         salt: record.salt.clone(),
         subjects: if record.extent == Extent::Subjects { subjects } else { Vec::new() },
     };

@@ -156,7 +156,7 @@ pub(super) fn decode(item: &Value, pointer: &str) -> Result<Bytes, Problem> {
 }
 
 /// A form's parts, one after the other.
-pub(super) async fn form(request: Request) -> Result<Multipart, ApiProblem> {
+pub(crate) async fn form(request: Request) -> Result<Multipart, ApiProblem> {
     let has_boundary = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     if !has_boundary.is_some_and(|v| v.contains("boundary=")) {
         return Err(Problem::invalid("content-type", "multipart/form-data needs a boundary").into());
@@ -167,7 +167,7 @@ pub(super) async fn form(request: Request) -> Result<Multipart, ApiProblem> {
 
 /// What a form that breaks off or is malformed is answered with.
 #[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
-pub(super) fn broken(e: MultipartError) -> ApiProblem {
+pub(crate) fn broken(e: MultipartError) -> ApiProblem {
     ApiProblem::new(ErrorCode::InvalidRequest, format!("the form cannot be read: {}", e.body_text()))
 }
 

@@ -4,6 +4,12 @@
 use domain::Scope;
 use serde_json::{Map, Value, json};
 
+use crate::routes::merged;
+
+/// What the types do not say and handlers check: lengths, ranges, which members belong together. By schema, as a merge
+/// patch. Whatever else a handler refuses depends on more than the body: on the time, the configuration, other records.
+const RULES: &str = include_str!("rules.json");
+
 /// All of it.
 pub(super) fn settle(document: &mut Value) {
     let Some(schemas) = document["components"]["schemas"].as_object_mut() else { return };
@@ -11,9 +17,21 @@ pub(super) fn settle(document: &mut Value) {
     if let Some(scope) = schemas.get_mut("Scope") {
         scope["enum"] = Scope::ALL.iter().map(|s| s.as_str()).collect();
     }
+    // Before, for what is put together of several schemas; after, for what is about the whole.
+    tighten(schemas);
     let settled: Vec<(String, Value)> =
         schemas.iter().filter_map(|(name, schema)| Some((name.clone(), whole(schemas, schema)?))).collect();
     schemas.extend(settled);
+    tighten(schemas);
+}
+
+fn tighten(schemas: &mut Map<String, Value>) {
+    let rules: Map<String, Value> = serde_json::from_str(RULES).unwrap_or_default();
+    for (name, rule) in rules {
+        if let Some(schema) = schemas.get_mut(&name) {
+            merged(schema, rule);
+        }
+    }
 }
 
 /// Parts that are put together with `allOf` as one object, where one of them allows no further properties: it would
@@ -49,6 +67,34 @@ fn resolved<'a>(schemas: &'a Map<String, Value>, part: &'a Value) -> Option<&'a 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether everything a rule speaks of is there to be ruled: a member that is renamed must not lose its rule unseen.
+    fn fits(schema: &Value, rule: &Value, at: &str) {
+        for (name, rule) in rule["properties"].as_object().into_iter().flatten() {
+            assert!(schema["properties"].get(name).is_some(), "{at} has no {name}");
+            fits(&schema["properties"][name], rule, &format!("{at}/{name}"));
+        }
+        for choice in ["anyOf", "oneOf"] {
+            rule[choice].as_array().into_iter().flatten().for_each(|one| fits(schema, one, at));
+        }
+    }
+
+    #[test]
+    fn every_rule_is_about_something_and_stands_in_the_document() {
+        let document: Value = serde_json::from_str(&super::super::openapi_json()).unwrap();
+        let rules: Map<String, Value> = serde_json::from_str(RULES).unwrap();
+        assert!(rules.len() > 20);
+        for (name, rule) in &rules {
+            let schema = &document["components"]["schemas"][name];
+            assert!(schema.is_object(), "there is no schema {name}");
+            fits(schema, rule, name);
+            let mut again = schema.clone();
+            merged(&mut again, rule.clone());
+            assert_eq!(&again, schema, "{name}");
+        }
+        let consent = &document["components"]["schemas"]["NewConsent"]["properties"];
+        assert_eq!((&consent["method"]["maxLength"], &consent["purposes"]["minItems"]), (&json!(200), &json!(1)));
+    }
 
     #[test]
     fn no_schema_forbids_what_it_asks_for() {

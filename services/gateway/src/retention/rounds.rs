@@ -8,7 +8,7 @@ use store::{Enrolled, Lease};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{Sweep, sweep};
-use crate::{context::Call, problem::Result, state::App};
+use crate::{clock::Clock, context::Call, problem::Result, promotions, state::App};
 
 /// How long the lease holds, and how often it is renewed or asked for.
 const LEASE: Duration = Duration::from_secs(30);
@@ -20,10 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// Collections read at a time.
 const PAGE: usize = 100;
 
-/// A clock that leaps ahead by more than this is not believed at once: nothing is erased by it before a whole interval has
-/// passed, in which it may be set right.
-const LEAP: Duration = Duration::from_secs(600);
-
 /// Sweeps until it is dropped.
 pub(crate) async fn keep(app: App) {
     let Some(every) = app.config.retention.sweep_every else { return };
@@ -31,18 +27,17 @@ pub(crate) async fn keep(app: App) {
     let mut ticks = interval(RENEW.min(every));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next = Instant::now();
-    let mut last = (Instant::now(), Timestamp::now());
+    let mut clock = Clock::now();
     loop {
         ticks.tick().await;
-        let now = (Instant::now(), Timestamp::now());
-        if leapt(last, now) {
+        if clock.leapt() {
+            // In which it may be set right.
             tracing::warn!("the clock leapt ahead: nothing is swept before a whole interval has passed");
-            next = now.0 + every;
+            next = Instant::now() + every;
         }
-        last = now;
         if !held(&lease).await {
             // Whoever holds it shows the numbers.
-            app.metrics.enrolled.reset();
+            app.metrics.enrolled.clear();
             next = next.max(Instant::now());
         } else if Instant::now() >= next {
             next = Instant::now() + every;
@@ -54,11 +49,6 @@ pub(crate) async fn keep(app: App) {
             }
         }
     }
-}
-
-/// Whether the second moment's clock is further ahead of the first one's than the time between them.
-fn leapt(before: (Instant, Timestamp), now: (Instant, Timestamp)) -> bool {
-    now.1.since(before.1) > now.0.duration_since(before.0) + LEAP
 }
 
 async fn held(lease: &Lease) -> bool {
@@ -103,17 +93,13 @@ async fn round(app: &App) -> Result<()> {
         }
         tell(app, &tenant, total).await?;
     }
-    // All at once, so that collections that are gone are not shown any more.
-    app.metrics.enrolled.reset();
-    for (tenant, collection, left) in counted {
-        let gauge = app.metrics.enrolled.with_label_values(&[tenant.as_str(), collection.as_str()]);
-        gauge.set(i64::try_from(left).unwrap_or(i64::MAX));
-    }
+    app.metrics.enrolled.show(counted);
     failed.map_or(Ok(()), Err)
 }
 
 /// One collection: how many subjects are left.
 async fn one(app: &App, tenant: &TenantId, collection: &Collection) -> Result<u64> {
+    promotions::retire_due(app, tenant, collection).await?;
     let call = Call { deadline: Some(app.config.times.max_deadline), ..Call::of_service(tenant, None)? };
     let how = Sweep { dry_run: false, at: Timestamp::now(), until: Instant::now() + PATIENCE };
     let swept = sweep(app, &call, &collection.id, how).await?;
@@ -131,19 +117,4 @@ async fn tell(app: &App, tenant: &TenantId, subjects: u64) -> Result<()> {
         tracing::warn!(%tenant, subjects, level, "so many persons are enrolled that authorities may have to be told");
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_leaps_is_told_from_time_that_passes() {
-        let (began, noon) = (Instant::now(), Timestamp::from_millis(1_000_000_000));
-        let later = |s| began + Duration::from_secs(s);
-        let clock = |s| noon.plus(Duration::from_secs(s));
-        assert!(!leapt((began, noon), (later(5_000), clock(5_100))));
-        assert!(leapt((began, noon), (later(10), clock(3_600))));
-        assert!(!leapt((began, clock(3_600)), (later(10), noon)), "set back");
-    }
 }

@@ -7,8 +7,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    Collection, CollectionId, ConsentPolicy, DecisionPolicy, Metadata, Problem, Purpose, QualityGate, RetainCrops,
-    Retention, Timestamp,
+    Collection, CollectionId, ConsentPolicy, DecisionPolicy, Metadata, Problem, PromotionPolicy, Purpose, QualityGate,
+    RetainCrops, Retention, Timestamp, TrainingPolicy,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -56,6 +56,12 @@ struct NewCollection {
     /// What is asked of consents.
     #[serde(default)]
     consent: ConsentPolicy,
+    /// When it starts a training run by itself.
+    #[serde(default)]
+    training: TrainingPolicy,
+    /// How models change in it.
+    #[serde(default)]
+    promotion: PromotionPolicy,
     /// The caller's own labels.
     #[serde(default)]
     metadata: Metadata,
@@ -85,6 +91,12 @@ struct CollectionPatch {
     /// What is asked of consents.
     #[serde(default)]
     consent: ConsentPolicy,
+    /// When it starts a training run by itself.
+    #[serde(default)]
+    training: TrainingPolicy,
+    /// How models change in it.
+    #[serde(default)]
+    promotion: PromotionPolicy,
     /// The caller's own labels.
     #[serde(default)]
     metadata: Metadata,
@@ -122,8 +134,8 @@ fn check(c: &Collection) -> Result<(), Problem> {
     if c.purposes.is_empty() || c.purposes.len() > 32 {
         return Err(Problem::invalid("/purposes", "name 1 to 32 purposes"));
     }
-    if c.name.as_ref().is_some_and(|n| n.len() > 200) {
-        return Err(Problem::invalid("/name", "has at most 200 bytes"));
+    if c.name.as_ref().is_some_and(|n| n.chars().count() > 200) {
+        return Err(Problem::invalid("/name", "has at most 200 characters"));
     }
     let DecisionPolicy { target_fpir, min_margin } = c.decision;
     if !(target_fpir > 0.0 && target_fpir < 1.0) {
@@ -134,6 +146,11 @@ fn check(c: &Collection) -> Result<(), Problem> {
     }
     c.retention.check("/retention")?;
     c.consent.check("/consent")?;
+    c.training.check("/training")?;
+    if c.training.auto && c.retain_crops == RetainCrops::None {
+        return Err(Problem::invalid("/training/auto", "needs crops to learn from: set retain_crops to \"training\""));
+    }
+    c.promotion.check("/promotion")?;
     c.metadata.check("/metadata")
 }
 
@@ -154,8 +171,11 @@ async fn create(State(app): State<App>, call: Call, JsonBody(new): JsonBody<NewC
         retention: new.retention,
         idle_from: new.retention.idle_days.map(|_| now),
         consent: new.consent,
+        training: new.training,
+        promotion: new.promotion,
         metadata: new.metadata,
         contract,
+        serving: None,
         created_at: now,
         updated_at: now,
     };
@@ -212,14 +232,28 @@ async fn change(
         retain_crops,
         retention,
         consent,
+        training,
+        promotion,
         metadata,
         idle_from,
+        serving,
         ..
     } = found.value;
-    let present =
-        CollectionPatch { name, purposes, decision, quality_gate, retain_crops, retention, consent, metadata };
-    let CollectionPatch { name, purposes, decision, quality_gate, retain_crops, retention, consent, metadata } =
-        merge(&present, patch)?;
+    let present = CollectionPatch {
+        name,
+        purposes,
+        decision,
+        quality_gate,
+        retain_crops,
+        retention,
+        consent,
+        training,
+        promotion,
+        metadata,
+    };
+    let merged: CollectionPatch = merge(&present, patch)?;
+    let CollectionPatch { name, purposes, decision, quality_gate, retain_crops, retention, .. } = merged;
+    let CollectionPatch { consent, training, promotion, metadata, .. } = merged;
     let updated_at = Timestamp::now();
     let changed = Collection {
         id,
@@ -235,7 +269,10 @@ async fn change(
         // Matches are noted from now on, where they were not before.
         idle_from: retention.idle_days.map(|_| idle_from.unwrap_or(updated_at)),
         consent,
+        training,
+        promotion,
         metadata,
+        serving,
     };
     check(&changed)?;
     crops::check(&app, retain_crops)?;

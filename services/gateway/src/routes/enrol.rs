@@ -52,8 +52,8 @@ impl EnrolParams {
 
 /// What a caller says of a subject.
 pub(super) fn check(external_id: Option<&String>, metadata: &Metadata) -> Result<(), Problem> {
-    if external_id.is_some_and(|e| e.is_empty() || e.len() > 200) {
-        return Err(Problem::invalid("/external_id", "has 1 to 200 bytes"));
+    if external_id.is_some_and(|e| e.is_empty() || e.chars().count() > 200) {
+        return Err(Problem::invalid("/external_id", "has 1 to 200 characters"));
     }
     metadata.check("/metadata")
 }

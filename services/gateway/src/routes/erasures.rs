@@ -131,8 +131,8 @@ async fn order(State(app): State<App>, call: Call, JsonBody(new): JsonBody<NewEr
     if new.subject_ids.len() > MOST_SUBJECTS {
         return Err(Problem::invalid("/subject_ids", format!("names at most {MOST_SUBJECTS} subjects")).into());
     }
-    if new.reason.as_ref().is_some_and(|r| r.is_empty() || r.len() > 200) {
-        return Err(Problem::invalid("/reason", "has 1 to 200 bytes").into());
+    if new.reason.as_ref().is_some_and(|r| r.is_empty() || r.chars().count() > 200) {
+        return Err(Problem::invalid("/reason", "has 1 to 200 characters").into());
     }
     let tenant = &call.principal.tenant;
     let id = call.fresh(ErasureId::generate);

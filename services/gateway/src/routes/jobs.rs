@@ -84,6 +84,8 @@ fn scope(kind: JobKind) -> Scope {
         JobKind::Identify | JobKind::BulkIdentify => Scope::Identify,
         JobKind::Verify => Scope::Verify,
         JobKind::CatchUp => Scope::Erase,
+        JobKind::Train => Scope::Train,
+        JobKind::Promote => Scope::Models,
     }
 }
 

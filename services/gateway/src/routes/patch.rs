@@ -12,11 +12,12 @@ pub(crate) fn merge<T: Serialize + DeserializeOwned>(present: &T, patch: Value) 
         return Err(Problem::invalid("", "a merge patch is a JSON object"));
     }
     let mut value = serde_json::to_value(present).unwrap_or_default();
-    apply(&mut value, patch);
+    merged(&mut value, patch);
     from_value(value)
 }
 
-fn apply(target: &mut Value, patch: Value) {
+/// Merges `patch` into `target`.
+pub(crate) fn merged(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
         *target = patch;
         return;
@@ -29,7 +30,7 @@ fn apply(target: &mut Value, patch: Value) {
         if value.is_null() {
             target.remove(&name);
         } else {
-            apply(target.entry(name).or_insert(Value::Null), value);
+            merged(target.entry(name).or_insert(Value::Null), value);
         }
     }
 }

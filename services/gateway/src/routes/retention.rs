@@ -49,7 +49,7 @@ struct SweepAnswer {
 /// Erase who is kept too long
 ///
 /// Subjects enrolled longer ago than `retention.max_age_days`, not matched for `retention.idle_days`, or whose last consent
-/// for the collection's purposes has expired. The service does this by itself now and then; with `"dry_run": true`, as it is
+/// for the collection's purposes has expired; and consents of people who are not enrolled once they have ended. The service does this by itself now and then; with `"dry_run": true`, as it is
 /// unless said otherwise, it only tells, also for a day to come. `complete` is false when the time did not suffice:
 /// repeat the request then.
 #[utoipa::path(post, path = "/v1/collections/{collection}/retention/sweep", tag = "Collections", security(("bearer" = ["erase"])),

@@ -1,6 +1,7 @@
 //! `/v1/collections/{c}/export` and `/import`: a collection as one sealed file, from one service to another. An export is
 //! read from the store while it is sent and lies nowhere here.
 
+mod crops;
 mod file;
 mod import;
 mod results;
@@ -26,6 +27,7 @@ use crate::{
     edge::Unstorable,
     extract::Ids,
     problem::{ApiProblem, Result},
+    standing::Standing,
     state::{App, AppState},
 };
 
@@ -38,6 +40,8 @@ const KEY: &str = "visavis-export-key";
 
 /// Subjects read at once, and so held.
 const PAGE: usize = 32;
+/// The same with their crops.
+const PAGE_WITH_CROPS: usize = 4;
 
 impl From<TransferError> for ApiProblem {
     fn from(e: TransferError) -> Self {
@@ -72,7 +76,7 @@ fn permit(app: &AppState) -> Result<OwnedSemaphorePermit> {
 /// Export a collection
 ///
 /// Everything in it, subject by subject, with consents, faces, templates and their contract, as one file that is sealed
-/// line by line with the caller's key. The file is read from the store while it is sent; nothing of it is kept here, and
+/// line by line with the caller's key; retained crops too, where the collection keeps them. The file is read from the store while it is sent; nothing of it is kept here, and
 /// neither is the key. If it breaks off, its last line is missing, which an import tells: ask for it again. Needs
 /// `subjects:read` and `consents` too.
 #[utoipa::path(post, path = "/v1/collections/{collection}/export", tag = "Collections", security(("bearer" = ["keys"])),
@@ -84,6 +88,7 @@ async fn export(
     State(app): State<App>,
     call: Call,
     Ids(id): Ids<CollectionId>,
+    standing: Standing,
     headers: HeaderMap,
 ) -> Result<Response> {
     allowed(&call.principal, &[Scope::SubjectsRead, Scope::Consents])?;
@@ -94,10 +99,14 @@ async fn export(
     let revision = app.store.revision(&space).await?.0;
     let (mut sealer, mut first) = Sealer::new(key)?;
     let contract = collection.contract;
+    let crops = crops::Place::of(app.crops.as_ref(), &call.principal.tenant, &collection);
     first.extend(sealer.line(&Manifest { created_at: Timestamp::now(), contract, collection, revision })?);
     let subjects = app.subjects(&call.principal, &id);
     let (store, request) = (app.store.clone(), call.request_id);
-    let mut export = Export { subjects, store, space, sealer: Some(sealer), counted: (0, 0), request, _permit: permit };
+    let (sealer, counted) = (Some(sealer), Counted::default());
+    let standing = standing.needing(vec![Scope::Keys, Scope::SubjectsRead, Scope::Consents]);
+    let of = (app.clone(), standing);
+    let mut export = Export { subjects, crops, store, space, sealer, counted, request, of, _permit: permit };
     // The first page before the status line: what is wrong with the store is a problem then, not a broken answer.
     let (lines, next) = export.page(None).await?;
     first.extend(lines);
@@ -127,16 +136,27 @@ enum Next {
     End,
 }
 
+/// What there was so far.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    subjects: u64,
+    faces: u64,
+    crops: u64,
+    crops_left_out: u64,
+}
+
 /// An export under way.
 struct Export {
     subjects: Subjects,
+    crops: Option<crops::Place>,
     store: Arc<dyn Store>,
     space: Space,
     /// Until the last line.
     sealer: Option<Sealer>,
-    /// Subjects and faces so far.
-    counted: (u64, u64),
+    counted: Counted,
     request: RequestId,
+    /// Whether the caller may still have it.
+    of: (App, Standing),
     _permit: OwnedSemaphorePermit,
 }
 
@@ -157,28 +177,45 @@ impl Export {
 
     /// The lines of the subjects after a cursor.
     async fn page(&mut self, after: Option<&str>) -> Result<(Vec<u8>, Next)> {
-        let (found, next) = self.subjects.whole(after, PAGE).await?;
-        let Some(sealer) = &mut self.sealer else { return Ok((Vec::new(), Next::End)) };
+        let (app, standing) = &mut self.of;
+        if !standing.holds(app).await {
+            return Err(ApiProblem::new(ErrorCode::Unauthenticated, "the key or token has ended meanwhile"));
+        }
+        let page = if self.crops.is_some() { PAGE_WITH_CROPS } else { PAGE };
+        let (found, next) = self.subjects.whole(after, page).await?;
         let mut lines = Vec::new();
-        for mut whole in found {
-            self.counted.0 += 1;
-            self.counted.1 += whole.faces.len() as u64;
-            let faces = std::mem::take(&mut whole.faces)
-                .into_iter()
-                .map(|(face, template)| FaceLine::new(face, &template))
-                .collect();
-            let WholeSubject { subject, consents, seen_at, .. } = whole;
-            lines.extend(sealer.line(&SubjectLine { subject, consents, faces, seen_at })?);
+        for whole in found {
+            let line = self.subject(whole).await?;
+            let Some(sealer) = &mut self.sealer else { return Ok((Vec::new(), Next::End)) };
+            lines.extend(sealer.line(&line)?);
         }
         Ok((lines, next.map_or(Next::Trailer, Next::After)))
     }
 
+    async fn subject(&mut self, whole: WholeSubject) -> Result<SubjectLine> {
+        let (mut crops, left_out) = match &self.crops {
+            Some(place) => place.read(self.subjects.handle(&whole.subject.id), &whole).await?,
+            None => Default::default(),
+        };
+        self.counted.subjects += 1;
+        self.counted.faces += whole.faces.len() as u64;
+        self.counted.crops += crops.len() as u64;
+        self.counted.crops_left_out += left_out;
+        let WholeSubject { subject, consents, seen_at, faces, .. } = whole;
+        let face = |(face, template): (domain::EnrolledFace, domain::Template)| {
+            let crop = crops.remove(&face.id);
+            FaceLine { crop, ..FaceLine::new(face, &template) }
+        };
+        Ok(SubjectLine { subject, consents, faces: faces.into_iter().map(face).collect(), seen_at })
+    }
+
     async fn trailer(&mut self) -> Result<Vec<u8>> {
         let revision = self.store.revision(&self.space).await?.0;
-        let (subjects, faces) = self.counted;
-        tracing::info!(subjects, faces, request_id = %self.request, "a collection was exported");
+        let Counted { subjects, faces, crops, crops_left_out } = self.counted;
+        tracing::info!(subjects, faces, crops, crops_left_out, request_id = %self.request, "a collection was exported");
         let Some(sealer) = self.sealer.take() else { return Ok(Vec::new()) };
-        Ok(sealer.last(&Trailer { subjects, faces, revision, finished_at: Timestamp::now() })?)
+        let finished_at = Timestamp::now();
+        Ok(sealer.last(&Trailer { subjects, faces, crops, crops_left_out, revision, finished_at })?)
     }
 
     fn broken(&self, problem: ApiProblem) -> Problem {

@@ -97,6 +97,7 @@ impl App {
             store: store.clone(),
             queue: queue.clone(),
             crops: None,
+            models: None,
             registry: registry.clone(),
             system: system.clone(),
         };
@@ -139,6 +140,7 @@ impl App {
             store: self.store.clone(),
             queue: self.queue.clone(),
             crops: None,
+            models: None,
             registry: registry.clone(),
             system: self.system.clone(),
         };

@@ -38,7 +38,7 @@ async fn what_is_not_clear_is_refused() {
     order(both).await.problem(400, "invalid_request", "one of both");
     order(json!({"collection_id": "none", "subject_ids": ["a"]})).await.problem(404, "collection_not_found", "none");
     let long = json!({"collection_id": "staff", "subject_ids": ["a"], "reason": "x".repeat(201)});
-    order(long).await.problem(400, "invalid_request", "200 bytes");
+    order(long).await.problem(400, "invalid_request", "200 characters");
     let many: Vec<String> = (0..10_001).map(|i| format!("s{i}")).collect();
     let many = json!({"collection_id": "staff", "subject_ids": many});
     order(many).await.problem(400, "invalid_request", "at most 10000");

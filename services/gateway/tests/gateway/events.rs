@@ -13,21 +13,21 @@ use crate::{
 
 /// One server-sent event.
 #[derive(Debug, Default)]
-struct Event {
-    name: String,
-    id: String,
+pub struct Event {
+    pub name: String,
+    pub id: String,
     retry: String,
-    data: Value,
+    pub data: Value,
 }
 
 /// Reads events off a response as they come.
-struct Events {
+pub struct Events {
     response: futures::stream::BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     text: String,
 }
 
 impl Events {
-    fn of(response: Response) -> Self {
+    pub fn of(response: Response) -> Self {
         assert_eq!(
             (response.status().as_u16(), &response.headers()["content-type"]),
             (200, &"text/event-stream".parse().unwrap())
@@ -40,7 +40,7 @@ impl Events {
     }
 
     /// The next one, or `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let mut event = Event::default();
@@ -146,4 +146,29 @@ async fn streams_are_bounded_and_take_no_other_requests_place() {
         tokio::task::yield_now().await;
     }
     read(follow(&app, "none", None).await).await.problem(404, "job_not_found", "none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_key_it_was_opened_with() {
+    let app = App::start().await;
+    let job = started(&app, &["silent"]).await;
+    let key = app.key_with(&["jobs", "identify"]).await;
+    let path = format!("/v1/jobs/{job}/events");
+    let mut events = Events::of(app.call_as(&key, Method::GET, &path).send().await.unwrap());
+    let mut others = Events::of(follow(&app, &job, None).await);
+    for stream in [&mut events, &mut others] {
+        assert_eq!(stream.next().await.unwrap().name, "progress");
+    }
+    let id = key.split('_').nth(1).unwrap();
+    assert_eq!(app.delete(&format!("/v1/api-keys/{id}")).await.status, 204);
+    let ended = tokio::time::timeout(Duration::from_secs(10), async { while events.next().await.is_some() {} }).await;
+    assert!(ended.is_ok(), "who has no key any more is still told");
+    read(app.call_as(&key, Method::GET, &path).send().await.unwrap()).await.problem(401, "unauthenticated", "");
+    // Other keys' streams go on: this one tells the end of the job.
+    assert_eq!(app.delete(&format!("/v1/jobs/{job}")).await.status, 204);
+    let mut last = String::new();
+    while let Some(event) = others.next().await {
+        last = event.name;
+    }
+    assert_eq!(last, "done");
 }

@@ -27,6 +27,7 @@ mod recognise;
 mod resources;
 mod retention;
 mod serving;
+mod training;
 mod transfer_refusals;
 mod transfers;
 mod unplugged;

@@ -99,6 +99,7 @@ async fn beside(app: &App) -> (String, Client, AbortOnDropHandle<()>) {
         store: app.store.clone(),
         queue: app.queue.clone(),
         crops: None,
+        models: None,
         registry: prometheus::Registry::new(),
         system: app.system.clone(),
     };

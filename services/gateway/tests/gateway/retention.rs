@@ -134,6 +134,28 @@ async fn a_dry_run_tells_and_a_sweep_erases_after_every_worker_confirmed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn consents_of_people_who_never_came_go_when_they_end() {
+    let app = app().await;
+    app.collection("staff").await;
+    let record = |who: &str, end: Value| json!({"collection_id": "staff", "subject_id": who, "purposes": ["access_control"], "method": "form", "expires_at": end});
+    let end = json!(Timestamp::now().plus(Duration::from_millis(1_500)));
+    let ended = app.post("/v1/consents", record("never", end)).await.expect(201)["id"].as_str().unwrap().to_owned();
+    let open = app.post("/v1/consents", record("later", days(9))).await.expect(201)["id"].as_str().unwrap().to_owned();
+    let told = app.post(SWEEP, json!({})).await.expect(200);
+    assert_eq!((&told["consents"], &told["looked_at"], &told["complete"]), (&json!(0), &json!(0), &json!(true)));
+    assert_eq!(app.post(SWEEP, json!({"at": days(1)})).await.expect(200)["consents"], 1);
+    assert_eq!(app.post(SWEEP, json!({"at": days(10)})).await.expect(200)["consents"], 2);
+    app.get(&format!("/v1/consents/{ended}")).await.expect(200);
+    tokio::time::sleep(Duration::from_millis(1_600)).await;
+    assert_eq!(app.post(SWEEP, json!({"dry_run": false})).await.expect(200)["consents"], 1);
+    app.get(&format!("/v1/consents/{ended}")).await.problem(404, "consent_not_found", "");
+    app.get(&format!("/v1/consents/{open}")).await.expect(200);
+    let trail = app.get("/v1/audit-events?limit=100").await.expect(200);
+    let erased = trail["items"].as_array().unwrap().iter().filter(|e| e["action"] == "retention.erase");
+    assert_eq!(erased.map(|e| e["subjects"].as_array().unwrap().len()).collect::<Vec<_>>(), [1], "{trail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rounds_erase_by_themselves_and_count_who_is_left() {
     let every = Some(Duration::from_millis(200));
     let app = App::start_with(|c| c.retention = RetentionConfig { sweep_every: every, enrolled_warning: 2 }).await;

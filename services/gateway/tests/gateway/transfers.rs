@@ -78,7 +78,7 @@ async fn a_collection_moves_to_another_service_and_again_changes_nothing() {
 
     to.collection("people").await;
     let (subjects, summary) = lines(import(&to, "people/import", file.clone()).await);
-    assert_eq!(summary, json!({"created": 2, "skipped": 0, "failed": 0, "faces": 4, "unlisted": 0}));
+    assert_eq!(summary, json!({"created": 2, "skipped": 0, "failed": 0, "faces": 4, "crops": 0, "unlisted": 0}));
     assert!(subjects.iter().all(|s| s["status"] == "created" && s["faces"] == 2), "{subjects:?}");
     for id in ["anna", "bert"] {
         let there = |c: &str| format!("/v1/collections/{c}/subjects/{id}");
@@ -173,6 +173,7 @@ async fn filled(app: &App, subjects: usize) {
         WholeSubject {
             consents: vec![draft.clone().record(collection.clone(), id.clone(), now)],
             subject: Subject { id, external_id: None, metadata: Metadata::default(), created_at: now, updated_at: now },
+            crops: Vec::new(),
             seen_at: None,
             faces: vec![(faces, Template::from_embedding(contract(), &values).unwrap())],
         }
@@ -183,7 +184,7 @@ async fn filled(app: &App, subjects: usize) {
     }))
     .buffer_unordered(64);
     while let Some(outcome) = made.next().await {
-        assert!(matches!(outcome, ImportOutcome::Created { faces: 1, left_out: 0 }), "{outcome:?}");
+        assert!(matches!(outcome, ImportOutcome::Created { faces: 1, left_out: 0, .. }), "{outcome:?}");
     }
 }
 

@@ -133,7 +133,12 @@ fn images(e: &Envelope) -> Vec<v1::Image> {
         Request::Identify(r) => r.images.clone(),
         Request::Verify(r) => r.image.iter().cloned().collect(),
         Request::Compare(r) => r.source.iter().chain(&r.targets).cloned().collect(),
-        Request::CatchUp(_) | Request::Bulk(_) => Vec::new(),
+        Request::CatchUp(_)
+        | Request::Bulk(_)
+        | Request::Train(_)
+        | Request::Gate(_)
+        | Request::Promotion(_)
+        | Request::Prepare(_) => Vec::new(),
     }
 }
 
@@ -235,6 +240,10 @@ pub async fn outcome(store: &Arc<dyn Store>, e: &Envelope) -> Result<reply::Outc
             reply::Outcome::Identify(v1::IdentifyReply { results, threshold, revision: 1, exact: true })
         }
         Request::Bulk(_) => return Err(Problem::invalid("request", "the items lie in the store")),
+        Request::Gate(_) => reply::Outcome::Gate(v1::GateReply { passed: true, ..Default::default() }),
+        Request::Promotion(_) | Request::Prepare(_) | Request::Train(_) => {
+            return Err(Problem::invalid("request", "not asked here"));
+        }
         Request::CatchUp(_) => reply::Outcome::CatchUp(v1::CatchUpReply { revision: 1, found: 0 }),
         Request::Verify(r) => {
             let face = r.image.as_ref().map(look).transpose()?;
@@ -261,7 +270,7 @@ async fn enrol(store: &Arc<dyn Store>, e: &Envelope, r: v1::EnrolRequest) -> Res
             Ok(face) => {
                 let (id, created_at) = (FaceId::generate(), Timestamp::now());
                 let face = EnrolledFace { id, subject_id: subject.id.clone(), face, contract: contract(), created_at };
-                faces.push((face, Template::from_embedding(contract(), &[0.6, 0.8]).unwrap()));
+                faces.push((face, Template::from_embedding(contract(), &[0.6, 0.8]).unwrap().into()));
             }
             Err(p) => rejected.push(v1::enrol_reply::RejectedImage {
                 index: u32::try_from(index).unwrap(),
@@ -291,6 +300,7 @@ async fn enrol(store: &Arc<dyn Store>, e: &Envelope, r: v1::EnrolRequest) -> Res
         faces,
         consent,
         required_consent: None,
+        collection: None,
         job_id: JobId::new(&e.job_id).unwrap(),
         reply: wire::encode_reply(&kept),
         accepted_at: None,

@@ -1,5 +1,6 @@
 //! Parameter counts as published, and what every graph promises to whoever runs it. That each runs in ONNX Runtime is
 //! seen in tests/accuracy.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use onnx::{Dim, inputs, outputs};
 use visavis_architectures::{Architecture, ArchitectureError, Options, build, parameters};

@@ -145,11 +145,7 @@ impl Machine {
     }
 }
 
-fn context(
-    scratch: &mut Scratch,
-    (threads, level): (Threads, Level),
-    (pass, node): (Pass, usize),
-) -> Context<'_> {
+fn context(scratch: &mut Scratch, (threads, level): (Threads, Level), (pass, node): (Pass, usize)) -> Context<'_> {
     // Every node draws numbers of its own.
     let seed = pass.seed ^ (node as u64 + 1).wrapping_mul(0xd605_1f4b_3c8a_9e35);
     Context { threads, level, training: pass.training, again: false, seed, scratch }

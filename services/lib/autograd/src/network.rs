@@ -233,7 +233,11 @@ impl Network {
         let parameters = self.graph.parameters.iter().map(|p| (&p.name, &p.value));
         for (name, values) in parameters.chain(state.iter().map(|s| (&s.name, &s.values))) {
             let graph = model.graph.as_mut().ok_or_else(|| Error::NoSuchValue(name.clone()))?;
-            let place = graph.initializer.iter_mut().find(|t| t.name() == name).ok_or_else(|| Error::NoSuchValue(name.clone()))?;
+            let place = graph
+                .initializer
+                .iter_mut()
+                .find(|t| t.name() == name)
+                .ok_or_else(|| Error::NoSuchValue(name.clone()))?;
             let wanted = tensor::f32_data(place)?.len();
             if wanted != values.len() {
                 return Err(Error::Length { what: "a tensor of the model", given: values.len(), wanted });

@@ -208,9 +208,13 @@ impl<'a> Planner<'a> {
     fn drop_after_forward(&mut self, value: usize, node: usize) {
         let kept = self.last_backward[value].is_some() && self.again[value].is_none();
         if self.last_forward[value] == node && !kept {
-            if let Some(slot) = self.values[value].take() {
-                self.leave(slot);
-            }
+            self.drop_value(value);
+        }
+    }
+
+    fn drop_value(&mut self, value: usize) {
+        if let Some(slot) = self.values[value].take() {
+            self.leave(slot);
         }
     }
 
@@ -218,9 +222,7 @@ impl<'a> Planner<'a> {
         let output = self.graph.output;
         // The output has been read by then.
         if self.last_backward[output].is_none() {
-            if let Some(slot) = self.values[output].take() {
-                self.leave(slot);
-            }
+            self.drop_value(output);
         }
         self.plan.gradient = self.take(output);
         self.gradients[output] = Some(self.plan.gradient);
@@ -324,9 +326,7 @@ impl<'a> Planner<'a> {
     fn drop_after_backward(&mut self, index: usize) {
         for value in 0..self.values.len() {
             if self.last_backward[value] == Some(index) {
-                if let Some(slot) = self.values[value].take() {
-                    self.leave(slot);
-                }
+                self.drop_value(value);
             }
         }
     }

@@ -83,19 +83,45 @@ impl Crops {
     /// # Errors
     /// The objects', no randomness.
     pub async fn keep(&self, at: In<'_>, of: CropOf<'_>, crop: &Crop) -> Result<CropRecord, CropsError> {
-        let (key, name) = (DataKey::generate()?, Name::of(at, of));
-        let sealed = key.seal(&name.context(), &crop.png)?;
-        let size = sealed.len() as u64;
-        self.objects.put(&name.to_string(), Bytes::from(sealed)).await?;
-        Ok(CropRecord {
+        let (record, sealed) = Self::seal(at, of, crop)?;
+        self.put(at, of, sealed).await?;
+        Ok(record)
+    }
+
+    /// Seals a crop for its place, and writes nothing: for who commits the record before the object is there, because
+    /// somebody else's may lie under its name until then.
+    ///
+    /// # Errors
+    /// No randomness.
+    pub fn seal(at: In<'_>, of: CropOf<'_>, crop: &Crop) -> Result<(CropRecord, Bytes), CropsError> {
+        let key = DataKey::generate()?;
+        let sealed = key.seal(&Name::of(at, of).context(), &crop.png)?;
+        let record = CropRecord {
             key: hex::encode(&key.to_bytes()[..]),
-            size,
+            size: sealed.len() as u64,
             alignment: crop.alignment.clone(),
             side: crop.side,
             margin: crop.margin,
             created_at: Timestamp::now(),
             until: crop.until,
-        })
+        };
+        Ok((record, sealed.into()))
+    }
+
+    /// Writes the object of a crop that was sealed for this place.
+    ///
+    /// # Errors
+    /// The objects'.
+    pub async fn put(&self, at: In<'_>, of: CropOf<'_>, sealed: Bytes) -> Result<(), CropsError> {
+        Ok(self.objects.put(&Name::of(at, of).to_string(), sealed).await?)
+    }
+
+    /// Erases the records of crops whose objects could not be written.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn forget(&self, at: In<'_>, of: &[CropOf<'_>]) -> Result<(), CropsError> {
+        Ok(self.records(at).erase(of).await?)
     }
 
     /// The crop of a face as it was encoded, with its record. Nothing where none is kept, and where the object of one
@@ -105,11 +131,23 @@ impl Crops {
     /// The store's and the objects'; [`CropsError::Seal`] for an object that does not open.
     pub async fn read(&self, at: In<'_>, of: CropOf<'_>) -> Result<Option<(CropRecord, Vec<u8>)>, CropsError> {
         let Some(record) = self.records(at).get(of).await?.map(|r| r.value) else { return Ok(None) };
+        Ok(self.open_object(at, of, &record).await?.map(|png| (record, png)))
+    }
+
+    /// The same where the record is at hand.
+    ///
+    /// # Errors
+    /// The objects'; [`CropsError::Seal`] for an object that does not open.
+    pub async fn open_object(
+        &self,
+        at: In<'_>,
+        of: CropOf<'_>,
+        record: &CropRecord,
+    ) -> Result<Option<Vec<u8>>, CropsError> {
         let name = Name::of(at, of);
         let Some(sealed) = self.objects.get(&name.to_string()).await? else { return Ok(None) };
         let key = hex::decode(&record.key).map_err(|_| seal::SealError::Form)?;
-        let png = DataKey::from_bytes(&key)?.open(&name.context(), &sealed)?;
-        Ok(Some((record, png)))
+        Ok(Some(DataKey::from_bytes(&key)?.open(&name.context(), &sealed)?))
     }
 
     /// Deletes the objects of an enrolment that came to nothing. Their keys were never written down.
@@ -160,6 +198,14 @@ impl Crops {
     pub async fn drop_all(&self, at: In<'_>) -> Result<u64, CropsError> {
         self.records(at).erase_all().await?;
         self.erase(at, Whose::Everybody).await
+    }
+
+    /// Whose crops a collection holds, in a fixed order.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn listed(&self, at: In<'_>) -> Result<Vec<(SubjectHandle, FaceId)>, CropsError> {
+        Ok(self.records(at).listed().await?)
     }
 
     /// How many crops a collection holds.

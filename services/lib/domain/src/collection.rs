@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CollectionId, Consent, ConsentPolicy, ContractId, Metadata, Purpose, QualityLevel, Retention, Timestamp};
+use crate::{
+    CollectionId, Consent, ConsentPolicy, ContractId, Metadata, PromotionPolicy, Purpose, QualityLevel, Retention,
+    Serving, Timestamp, TrainingPolicy,
+};
 
 /// When an identification counts as a match.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,11 +108,20 @@ pub struct Collection {
     /// What is asked of consents.
     #[serde(default)]
     pub consent: ConsentPolicy,
+    /// When it starts a training run by itself.
+    #[serde(default)]
+    pub training: TrainingPolicy,
     /// The caller's own labels.
     #[serde(default)]
     pub metadata: Metadata,
-    /// Contract of the templates within; set by the first enrolment's model.
+    /// How models change in it.
+    #[serde(default)]
+    pub promotion: PromotionPolicy,
+    /// Contract of the templates that are searched.
     pub contract: ContractId,
+    /// Its models, once one was promoted; before, the deployment's own serves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Box<Serving>>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::Timestamp;
+
 /// Why a caller's id was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
@@ -67,6 +69,14 @@ macro_rules! id {
                 Self(uuid::Uuid::now_v7().to_string().into())
             }
 
+            /// When it was made, if it is one of [`Self::generate`].
+            #[must_use]
+            pub fn made_at(&self) -> Option<Timestamp> {
+                let (seconds, nanos) = uuid::Uuid::parse_str(&self.0).ok()?.get_timestamp()?.to_unix();
+                let millis = seconds.checked_mul(1000)?.checked_add(u64::from(nanos / 1_000_000))?;
+                i64::try_from(millis).ok().map(Timestamp::from_millis)
+            }
+
             /// The id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
@@ -117,6 +127,10 @@ id!(
     SubjectId, "subject id"
 );
 id!(
+    /// A registered model; a UUIDv7, or the name of one that the deployment brought along.
+    ModelId, "model id"
+);
+id!(
     /// One enrolled face (sample) of a subject.
     FaceId, "face id"
 );
@@ -133,6 +147,14 @@ id!(
     ErasureId, "erasure id"
 );
 id!(
+    /// A training run.
+    RunId, "training run id"
+);
+id!(
+    /// A model to begin a training with: `champion`, or a name.
+    BaseModel, "base model"
+);
+id!(
     /// The public half of an API key.
     KeyId, "key id"
 );
@@ -140,6 +162,23 @@ id!(
     /// One HTTP request, as logs and problem details name it.
     RequestId, "request id"
 );
+
+/// What a training begins with unless it is said.
+const CHAMPION: &str = "champion";
+
+impl BaseModel {
+    /// The model in use.
+    #[must_use]
+    pub fn champion() -> Self {
+        Self(CHAMPION.into())
+    }
+
+    /// Whether it is the model in use, whichever that is.
+    #[must_use]
+    pub fn is_champion(&self) -> bool {
+        &*self.0 == CHAMPION
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -160,6 +199,14 @@ mod tests {
         ] {
             assert_eq!(SubjectId::new(bad).map_err(|e| e.reason), Err(why), "{bad}");
         }
+    }
+
+    #[test]
+    fn ids_made_here_tell_when_and_others_do_not() {
+        let before = Timestamp::now();
+        let made = FaceId::generate().made_at().unwrap();
+        assert!(made >= before && made <= Timestamp::now(), "{made}");
+        assert_eq!(FaceId::new("door-3").unwrap().made_at(), None);
     }
 
     #[test]

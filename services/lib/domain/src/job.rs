@@ -55,6 +55,10 @@ pub enum JobKind {
     BulkEnrol,
     /// Search a collection for many images.
     BulkIdentify,
+    /// Carry out a training run.
+    Train,
+    /// Hold a model against the one that answers for a collection, and promote it if it passes.
+    Promote,
 }
 
 impl JobKind {
@@ -71,6 +75,8 @@ impl JobKind {
             Self::CatchUp => "catch_up",
             Self::BulkEnrol => "bulk_enrol",
             Self::BulkIdentify => "bulk_identify",
+            Self::Train => "train",
+            Self::Promote => "promote",
         }
     }
 }

@@ -103,6 +103,14 @@ impl Collection {
         };
         DueReason::ALL.into_iter().filter(holds).collect()
     }
+
+    /// Whether a consent of somebody who is not enrolled is to go at `now`: its end has passed, or it was recorded longer
+    /// ago than subjects are kept. One that was withdrawn stays as long, as evidence of that.
+    #[must_use]
+    pub fn consent_due(&self, consent: &Consent, now: Timestamp) -> bool {
+        let kept = self.retention.max_age_days.map(|n| consent.recorded_at.plus(days(n)));
+        [consent.expires_at, kept].into_iter().flatten().any(|end| end <= now)
+    }
 }
 
 #[cfg(test)]
@@ -167,6 +175,17 @@ mod tests {
         assert_eq!(c.due(kept(None, &[short, elsewhere]), day(3)), [DueReason::ConsentExpired]);
         let withdrawn = Consent { withdrawn_at: Some(day(1)), ..long };
         assert_eq!(c.due(kept(None, &[withdrawn]), day(3)), [], "its faces went when it was withdrawn");
+    }
+
+    #[test]
+    fn a_consent_of_nobody_enrolled_stays_to_its_end_and_no_longer_than_subjects_do() {
+        let c = collection(Retention::default());
+        let (short, long) = (consent("a", Some(day(3))), consent("a", None));
+        assert!(!c.consent_due(&short, day(2)) && c.consent_due(&short, day(3)) && !c.consent_due(&long, day(9_999)));
+        let withdrawn = Consent { withdrawn_at: Some(day(1)), ..short.clone() };
+        assert!(!c.consent_due(&withdrawn, day(2)) && c.consent_due(&withdrawn, day(3)));
+        let c = collection(Retention { max_age_days: Some(30), idle_days: Some(1) });
+        assert!(!c.consent_due(&long, day(29)) && c.consent_due(&long, day(30)) && c.consent_due(&short, day(3)));
     }
 
     #[test]

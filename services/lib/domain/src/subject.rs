@@ -22,8 +22,8 @@ impl Metadata {
             return Err(Problem::invalid(at, "at most 32 labels are allowed"));
         }
         for (name, value) in &self.0 {
-            if name.is_empty() || name.len() > 64 || value.len() > 512 {
-                let detail = "a label's name has 1 to 64 bytes and its value at most 512";
+            if name.is_empty() || name.chars().count() > 64 || value.chars().count() > 512 {
+                let detail = "a label's name has 1 to 64 characters and its value at most 512";
                 return Err(Problem::invalid(format!("{at}/{}", name.chars().take(64).collect::<String>()), detail));
             }
         }

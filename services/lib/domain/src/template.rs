@@ -57,7 +57,8 @@ impl FromStr for ContractId {
     type Err = TemplateError;
     fn from_str(s: &str) -> Result<Self, TemplateError> {
         let mut id = [0; 16];
-        if s.len() != 32 || !s.is_ascii() {
+        // Digits alone: a number may begin with a sign, an id may not.
+        if s.len() != 32 || !s.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(TemplateError::Contract);
         }
         for (i, b) in id.iter_mut().enumerate() {
@@ -215,7 +216,9 @@ mod tests {
         assert_ne!(a, ContractId::derive(&[1; 32], "bgr", "arcface-112"));
         assert_ne!(ContractId::derive(&[1; 32], "ab", "c"), ContractId::derive(&[1; 32], "a", "bc"));
         assert_eq!(a.to_string().parse::<ContractId>(), Ok(a));
-        assert!("zz".parse::<ContractId>().is_err());
+        for wrong in ["zz", &"+f".repeat(16), &"-0".repeat(16), &" 1".repeat(16), &"é".repeat(16)] {
+            assert!(wrong.parse::<ContractId>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod calibration;
 mod identification;
 mod training;
+pub mod training_run;
 mod verification;
 
 use serde::{Deserialize, Serialize};

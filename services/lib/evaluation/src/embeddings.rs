@@ -63,6 +63,18 @@ impl Embeddings {
         self.values.is_empty()
     }
 
+    /// Whether embeddings of so many values belong here.
+    #[must_use]
+    pub const fn is_of_length(&self, values: usize) -> bool {
+        self.dim == values
+    }
+
+    /// The embedding at a place below [`Self::len`].
+    #[must_use]
+    pub fn vector(&self, i: usize) -> &[f32] {
+        self.row(i)
+    }
+
     fn row(&self, i: usize) -> &[f32] {
         &self.values[i * self.dim..(i + 1) * self.dim]
     }

@@ -11,6 +11,7 @@ pub mod document;
 mod embeddings;
 mod error;
 mod folds;
+pub mod gate;
 mod histogram;
 mod identification;
 mod infinite;

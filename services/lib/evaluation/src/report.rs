@@ -1,19 +1,23 @@
 //! Documents as HTML: one file each that needs nothing else, with plots as inline SVG and no scripts. Reads well in
-//! light and dark and on paper. `visavis eval --report` writes them.
+//! light and dark and on paper. `visavis eval --report` writes them. Reports of load are made of the same parts.
 
 mod calibration;
-mod html;
+mod gate;
+pub mod html;
 mod identification;
 mod plots;
 mod shared;
-mod svg;
+pub mod svg;
 mod training;
+mod training_run;
 mod verification;
 
 pub use calibration::calibration;
+pub use gate::gate;
 pub use identification::identification;
 pub use shared::{count, gap};
 pub use training::training;
+pub use training_run::training_run;
 pub use verification::verification;
 
 /// Aligned crops (PNG) of the pairs that a document lists, in its order: mated pairs first, then non-mated ones, or the

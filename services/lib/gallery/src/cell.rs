@@ -193,8 +193,8 @@ impl Cell {
             snapshots.load(&header, |key, template| {
                 // A subject erased since has no entry; the feed will say so.
                 let subject: Option<&Arc<SubjectEntry>> = subjects.get(&key.handle);
-                let put = subject.map(|s| live.put(key, template, Arc::clone(s)));
-                put.transpose().map(|_| ()).map_err(io::Error::other)
+                let put = subject.map(|s| live.add(key, template, Arc::clone(s)));
+                put.transpose().map(drop).map_err(io::Error::other)
             })?;
             live.advance(Mark { revision: header.revision, token });
             Ok(Some(live))

@@ -137,6 +137,12 @@ impl Directory {
         self.subjects.get(&handle).is_some_and(|s| position(&s.rows, face_id).is_ok())
     }
 
+    /// Where a row lies, if there is such a row.
+    pub fn place_of(&self, handle: SubjectHandle, face_id: &FaceId) -> Option<u32> {
+        let rows = &self.subjects.get(&handle)?.rows;
+        position(rows, face_id).ok().map(|i| rows[i].1)
+    }
+
     /// What is known of a subject that has rows.
     pub fn entry(&self, handle: SubjectHandle) -> Option<Arc<SubjectEntry>> {
         self.subjects.get(&handle).map(|s| s.slot.entry())

@@ -90,6 +90,17 @@ impl FlatIndex {
         self.directory.read().contains(key.handle, &key.face_id)
     }
 
+    /// Whether exactly this template is under the row's key.
+    #[must_use]
+    pub fn holds(&self, row: &Row<'_>) -> bool {
+        let place = self.directory.read().place_of(row.key.handle, &row.key.face_id);
+        let found = place.and_then(|place| self.block_of(place));
+        found.is_some_and(|(block, slot)| {
+            let _reading = self.epochs.enter();
+            block.read().row(slot) == row.template.values()
+        })
+    }
+
     /// What is known of a subject that has rows here.
     #[must_use]
     pub fn subject(&self, handle: SubjectHandle) -> Option<Arc<SubjectEntry>> {

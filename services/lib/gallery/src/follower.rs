@@ -125,7 +125,7 @@ impl Source {
                 // A subject enrolled after its kind was read comes with the feed.
                 if let Some(subject) = subjects.get(&row.handle) {
                     let key = RowKey { handle: row.handle, face_id: row.face_id };
-                    live.put(key, &row.template, Arc::clone(subject))?;
+                    live.put(&key, &row.templates, subject)?;
                 }
             }
             if !more || after.is_none() {
@@ -206,7 +206,7 @@ impl Source {
         for (row, template) in rows.into_iter().zip(templates) {
             let known = subjects.get(&row.handle).cloned().flatten();
             erased |= match (template, known) {
-                (Some(found), Some(subject)) => live.put(row, &found.template, subject)?,
+                (Some(found), Some(subject)) => live.put(&row, &found.templates, &subject)?,
                 // The subject was erased since: the feed tells of that later on, and then the row goes for good.
                 (Some(_), None) => false,
                 (None, _) => {

@@ -10,13 +10,13 @@ use std::{
     },
 };
 
-use domain::{CollectionId, ContractId, TenantId, Timestamp};
+use domain::{CollectionId, ContractId, Template, TenantId, Timestamp};
 use parking_lot::Mutex;
 use seal::Keyring;
 use store::{Mark, Revision, Space, Store};
 
 use crate::{
-    FlatIndex, GalleryError, Index,
+    FlatIndex, GalleryError, Hits, Index, Query,
     cell::Cell,
     follower::{Source, Step},
     live::Live,
@@ -66,7 +66,48 @@ impl CollectionGallery {
         self.revision
     }
 
-    /// The rows of the contract asked for. Follows the store as long as the gallery is in memory.
+    /// Searches for templates, all in one pass, as `scope` says; its own values do not count. The one way from a template
+    /// to rows: a template of another contract than the gallery's is never compared with any.
+    ///
+    /// # Errors
+    /// [`GalleryError::Contract`] for a template of another contract; those of [`Index::search`].
+    pub fn search(&self, probes: &[Template], scope: Query<'_>) -> Result<Vec<Hits>, GalleryError> {
+        let expected = self.index.contract();
+        if let Some(other) = probes.iter().map(Template::contract).find(|c| *c != expected) {
+            return Err(GalleryError::Contract { expected, got: other });
+        }
+        let values: Vec<Vec<f32>> = probes.iter().map(Template::to_f32).collect();
+        let queries: Vec<Query<'_>> = values.iter().map(|values| Query { values, ..scope }).collect();
+        self.index.search_many(&queries)
+    }
+
+    /// Whether a search with so many probes may wait for one under way; see [`FlatIndex::shares_passes`].
+    #[must_use]
+    pub fn shares_passes(&self, probes: usize) -> bool {
+        self.index.shares_passes(probes)
+    }
+
+    /// Rows of the contract asked for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Whether hits are certain to be the best rows.
+    #[must_use]
+    pub fn exact(&self) -> bool {
+        self.index.exact()
+    }
+
+    /// The rows of the contract asked for. Follows the store as long as the gallery is in memory. For tests and
+    /// measurements: what is searched here is not asked for its contract.
+    #[doc(hidden)]
     #[must_use]
     pub const fn index(&self) -> &Arc<FlatIndex> {
         &self.index

@@ -10,6 +10,8 @@ mod epochs;
 mod error;
 mod flat;
 mod follower;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod galleries;
 mod index;
 mod kernels;

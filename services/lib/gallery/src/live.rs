@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use domain::{Consent, ConsentId, ContractId, Subject, Template};
+use domain::{Consent, ConsentId, ContractId, FaceTemplates, Subject, Template};
 use parking_lot::RwLock;
 use store::{Mark, Revision, SubjectHandle};
 
@@ -89,16 +89,32 @@ impl Live {
         self.indexes.read().values().map(Arc::clone).collect()
     }
 
-    /// Puts a row into its contract's index and out of any other's. Returns whether it replaced one.
-    pub fn put(&self, key: RowKey, template: &Template, subject: Arc<SubjectEntry>) -> Result<bool, GalleryError> {
-        let contract = template.contract();
-        let index = self.index(contract);
-        let mut replaced = index.contains(&key);
-        index.upsert(&[Row { key: key.clone(), template, subject }])?;
-        for other in self.indexes().iter().filter(|i| i.contract() != contract) {
-            replaced |= other.delete(std::slice::from_ref(&key)) > 0;
+    /// Puts a face's templates into their contracts' indexes and out of all others. Returns whether a row went away or
+    /// was replaced.
+    pub fn put(
+        &self,
+        key: &RowKey,
+        templates: &FaceTemplates,
+        subject: &Arc<SubjectEntry>,
+    ) -> Result<bool, GalleryError> {
+        let mut replaced = false;
+        for template in templates.iter() {
+            let index = self.index(template.contract());
+            let row = Row { key: key.clone(), template, subject: Arc::clone(subject) };
+            // A face that gets a template of a further model has the others rewritten as they were.
+            replaced |= index.contains(key) && !index.holds(&row);
+            index.upsert(&[row])?;
+        }
+        for other in self.indexes().iter().filter(|i| templates.of(i.contract()).is_none()) {
+            replaced |= other.delete(std::slice::from_ref(key)) > 0;
         }
         Ok(replaced)
+    }
+
+    /// Puts one template into its contract's index, whatever else there is of its face: rows of a snapshot come one by
+    /// one.
+    pub fn add(&self, key: RowKey, template: &Template, subject: Arc<SubjectEntry>) -> Result<(), GalleryError> {
+        self.index(template.contract()).upsert(&[Row { key, template, subject }])
     }
 
     /// Removes a row wherever it is.

@@ -74,6 +74,8 @@ pub enum Provider {
     Cpu,
     /// NVIDIA GPUs through CUDA and cuDNN.
     Cuda,
+    /// NVIDIA GPUs through TensorRT, which compiles each graph for the GPU; what it cannot do goes through CUDA.
+    TensorRt,
     /// No model at all: tests.
     Fake,
 }
@@ -85,8 +87,15 @@ impl Provider {
         match self {
             Self::Cpu => "cpu",
             Self::Cuda => "cuda",
+            Self::TensorRt => "tensorrt",
             Self::Fake => "fake",
         }
+    }
+
+    /// Whether it computes on a GPU.
+    #[must_use]
+    pub const fn on_gpu(self) -> bool {
+        matches!(self, Self::Cuda | Self::TensorRt)
     }
 }
 

@@ -5,6 +5,8 @@
 mod address;
 mod connection;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod options;
 mod pool;
 mod report;

@@ -38,12 +38,21 @@ impl Model {
         let path = locate(manifest, cache)?;
         let file = fs::read(&path).map_err(|e| ModelError::io(&path, e))?;
         // What was read is what is checked; the file may change between two reads.
-        let found = Checksum::of(&file);
+        Self::of_bytes(manifest, path, &file, target)
+    }
+
+    /// Verifies and rewrites one model that has been read already, whose licence was accepted before; `path` is where it
+    /// came from, for messages.
+    ///
+    /// # Errors
+    /// [`ModelError::WrongChecksum`], [`ModelError::Graph`].
+    pub fn of_bytes(manifest: &Manifest, path: PathBuf, file: &[u8], target: Target) -> Result<Self, ModelError> {
+        let found = Checksum::of(file);
         if found != manifest.sha256 {
             return Err(ModelError::checksum(path.display().to_string(), manifest.sha256, found));
         }
         let unusable = |source| ModelError::Graph { name: manifest.name.clone(), source };
-        let mut graph = onnx::decode(&file).map_err(unusable)?;
+        let mut graph = onnx::decode(file).map_err(unusable)?;
         onnx::rewrite::for_serving(&mut graph).map_err(unusable)?;
         if target == Target::Cpu {
             onnx::rewrite::for_cpu(&mut graph).map_err(unusable)?;

@@ -1,6 +1,10 @@
 //! What may go wrong with an object. Never tells an object's name or bytes: names hold handles of subjects.
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    io::{self, ErrorKind},
+    time::Duration,
+};
 
 use domain::ErrorCode;
 
@@ -16,6 +20,9 @@ pub enum ObjectsError {
     /// A name that no object can have.
     #[error("an object cannot have this name")]
     Name,
+    /// No room is left on the disk.
+    #[error("no room is left where the objects lie: {0}")]
+    Full(String),
     /// The store is away, full, slow, or refuses.
     #[error("the object store is unavailable: {0}")]
     Unavailable(String),
@@ -27,7 +34,15 @@ impl ObjectsError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Settings(_) | Self::Name => ErrorCode::Internal,
-            Self::Unavailable(_) => ErrorCode::StoreUnavailable,
+            Self::Full(_) | Self::Unavailable(_) => ErrorCode::StoreUnavailable,
+        }
+    }
+
+    /// A disk's error.
+    pub(crate) fn disk(error: &io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full(error.to_string()),
+            _ => Self::Unavailable(error.to_string()),
         }
     }
 

@@ -142,7 +142,7 @@ impl Objects {
                 let (disk, name) = (disk.clone(), name.to_owned());
                 self.on_disk(move || disk.delete(&name)).await
             }
-            Engine::S3(inner) => match self.answered(inner.delete(&path)).await? {
+            Engine::S3(inner) => match self.answered(s3::delete(&**inner, &path)).await? {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
                 Err(e) => Err(ObjectsError::of(&e)),
             },
@@ -208,7 +208,7 @@ impl Objects {
         let done = tokio::time::timeout(self.limit, tokio::task::spawn_blocking(work)).await;
         let done = done.map_err(|_| ObjectsError::late(self.limit))?;
         let done = done.map_err(|e| ObjectsError::Unavailable(format!("a task was broken off: {e}")))?;
-        done.map_err(|e| ObjectsError::Unavailable(e.to_string()))
+        done.map_err(|e| ObjectsError::disk(&e))
     }
 
     async fn answered<T>(

@@ -3,14 +3,18 @@
 use std::{fmt, fs, path::PathBuf, time::Duration};
 
 use object_store::{
-    BackoffConfig, Certificate, ClientOptions, RetryConfig,
+    BackoffConfig, Certificate, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
+    path::Path,
 };
 
 use crate::{ObjectsError, TIMEOUT};
 
 /// Repetitions of a request that failed in a way that may pass.
 const RETRIES: usize = 2;
+
+/// Pause before the first repetition; each next one is longer.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where the bucket is and who may use it.
 #[derive(Clone)]
@@ -78,11 +82,7 @@ pub(crate) fn bucket(options: &S3Options) -> Result<AmazonS3, ObjectsError> {
         }
     }
     let retry = RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(50),
-            max_backoff: Duration::from_millis(500),
-            base: 2.0,
-        },
+        backoff: BackoffConfig { init_backoff: PAUSE, max_backoff: Duration::from_millis(500), base: 2.0 },
         max_retries: RETRIES,
         retry_timeout: options.timeout,
     };
@@ -92,10 +92,27 @@ pub(crate) fn bucket(options: &S3Options) -> Result<AmazonS3, ObjectsError> {
         .with_access_key_id(&options.access_key)
         .with_secret_access_key(&options.secret_key)
         .with_allow_http(options.allow_http)
+        // One `DELETE` an object: many compatible servers lack the request for several.
+        .with_disable_bulk_delete(true)
         .with_client_options(client)
         .with_retry(retry);
     if let Some(endpoint) = &options.endpoint {
         builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false);
     }
     builder.build().map_err(wrong)
+}
+
+/// Deletes an object, again where the answer was lost: the client repeats only what it takes for safe, and a connection
+/// that was kept open to a server which has been started anew breaks under the first request.
+pub(crate) async fn delete(bucket: &dyn ObjectStore, name: &Path) -> object_store::Result<()> {
+    let mut tried = 0;
+    loop {
+        match bucket.delete(name).await {
+            Err(object_store::Error::Generic { .. }) if tried < RETRIES => {
+                tokio::time::sleep(PAUSE * 2u32.pow(u32::try_from(tried).unwrap_or_default())).await;
+                tried += 1;
+            }
+            done => return done,
+        }
+    }
 }

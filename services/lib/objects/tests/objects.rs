@@ -100,9 +100,7 @@ async fn puts_and_deletions_in_one_folder_do_not_hinder_each_other() {
     assert_eq!(names(&objects, "shared").await, Vec::<String>::new());
 }
 
-/// `cargo test -p visavis-objects --test objects -- --ignored`
 #[tokio::test]
-#[ignore = "the S3 server of tests at times holds a deletion back for many seconds"]
 async fn objects_on_a_server_over_http() {
     let mut server = S3Server::start();
     let objects = Objects::s3(&options(&server)).expect("settings");
@@ -125,9 +123,7 @@ async fn objects_on_a_server_over_http() {
     assert_eq!(names(&objects, "a").await, ["a/bb/e"], "and it goes on where it was");
 }
 
-/// `cargo test -p visavis-objects --test objects -- --ignored`
 #[tokio::test]
-#[ignore = "the S3 server of tests at times holds a deletion back for many seconds"]
 async fn objects_on_a_server_over_tls() {
     let Some(server) = S3Server::start_tls() else {
         println!("SKIPPED: there is no openssl command to make a certificate");

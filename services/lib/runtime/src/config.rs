@@ -1,10 +1,12 @@
 //! Configuration in layers: embedded defaults, the platform's folders, a file, environment variables, flags.
 //! `load` gives the typed result, or every fault at once with its key and where the value came from.
 
+mod gate;
 mod layers;
 mod objects;
 mod oidc;
 mod sections;
+mod trainer;
 mod validate;
 
 use std::fmt;
@@ -12,6 +14,7 @@ use std::path::PathBuf;
 
 use figment::value::Value;
 
+pub use gate::GateSection;
 pub use objects::ObjectsSection;
 pub use oidc::{IssuerSection, OidcSection, SignatureAlgorithm};
 pub use sections::{
@@ -19,6 +22,7 @@ pub use sections::{
     Provider, QueueEngine, QueueSection, RedisSection, SealingMode, SealingSection, ShutdownSection, StoreEngine,
     StoreSection, TelemetrySection, TlsVersion, WorkerSection,
 };
+pub use trainer::TrainerSection;
 
 /// The embedded defaults, commented: also the reference of all keys.
 pub const DEFAULT_TOML: &str = include_str!("config/default.toml");

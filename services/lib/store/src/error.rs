@@ -29,6 +29,9 @@ pub enum StoreError {
     /// The key-encryption keys of this process and the store do not go together.
     #[error("{0}")]
     Sealing(String),
+    /// The records have a form that this program does not know.
+    #[error("{0}")]
+    Schema(String),
 }
 
 impl StoreError {
@@ -38,7 +41,7 @@ impl StoreError {
         match self {
             Self::Precondition { .. } => ErrorCode::Conflict,
             Self::Damaged { .. } => ErrorCode::Internal,
-            Self::NoRoom(_) | Self::Unavailable(_) | Self::Sealing(_) => ErrorCode::StoreUnavailable,
+            Self::NoRoom(_) | Self::Unavailable(_) | Self::Sealing(_) | Self::Schema(_) => ErrorCode::StoreUnavailable,
         }
     }
 }

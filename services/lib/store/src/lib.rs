@@ -8,6 +8,7 @@ mod error;
 mod redb;
 mod redis;
 mod repo;
+mod schema;
 mod sealed;
 
 pub use engine::{
@@ -17,11 +18,14 @@ pub use error::StoreError;
 pub use redb::{RedbOptions, RedbStore};
 pub use redis::{Appendfsync, EraseMode, RedisStore, RedisStoreOptions};
 pub use repo::{
-    ApiKeys, Attempt, Audit, Begun, ChangedKey, Collections, ConsentRow, Consents, Count, CropOf, CropRecord,
-    CropRecords, DuePage, DueRemoved, ERASED_AT_ONCE, EnrolSubject, Enrolled, Enrolment, Erased, ErasureLease,
-    ErasureRecord, ErasureState, ErasureStep, Erasures, Forgotten, HeldConsent, Idempotency, IdempotencySlot,
-    ImportOutcome, ItemResult, Jobs, KnownHead, Lease, Lookup, Mention, Mentions, NewItem, Note, Outcome, Pepper,
-    Present, Reach, Removed, RepoError, Rotation, SigningKeys, StoredReply, SubjectHandle, SubjectRow, Subjects,
-    TemplateRow, Templates, Versioned, Wanted, WholeSubject, Whom, Withdrawal, erased_result,
+    ApiKeys, Attempt, Audit, Begun, ChangeError, ChangedKey, Claim, Collections, ConsentRow, Consents, Count, CropOf,
+    CropRecord, CropRecords, DuePage, DueRemoved, ERASED_AT_ONCE, EnrolSubject, Enrolled, Enrolment, Erased,
+    ErasureLease, ErasureRecord, ErasureState, ErasureStep, Erasures, Forgotten, HeldConsent, Idempotency,
+    IdempotencySlot, ImportOutcome, ItemResult, Jobs, KnownHead, LastRun, Lease, Lookup, Mention, Mentions,
+    ModelOrigin, ModelRecord, ModelReport, Models, NewItem, Note, Outcome, Pepper, Present, PromotionPhase,
+    PromotionRecord, Promotions, Reach, Removed, RepoError, Rotation, RunOrigin, RunRecord, Runs, SealedObject,
+    SigningKeys, StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Unenrolled, UnenrolledPage,
+    Versioned, Wanted, WholeSubject, Whom, Withdrawal, erased_result,
 };
+pub use schema::{Schema, bring_up, check};
 pub use sealed::{Rewrapped, SealedStore};

@@ -195,7 +195,8 @@ impl Store for RedbStore {
             self.ask(Request::Revive { reply }, answer).await?;
         }
         self.reader.check()?;
-        self.disk.room_for(0, false)
+        // Whoever is told that the store is ready can put down what requests put down, and not only nothing at all.
+        self.disk.room_for(disk::USUAL, false)
     }
 
     fn engine(&self) -> &'static str {

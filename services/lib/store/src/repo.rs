@@ -15,12 +15,16 @@ mod jobs;
 mod keys;
 mod leases;
 mod mentions;
+mod models;
+mod promotions;
 mod retention;
+mod runs;
 mod signing_keys;
 mod subjects;
 mod templates;
 mod tenants;
 mod transfer;
+mod unenrolled;
 
 use bytes::Bytes;
 use domain::{ErrorCode, Timestamp};
@@ -43,11 +47,15 @@ pub use jobs::Jobs;
 pub use keys::{ApiKeys, Rotation};
 pub use leases::Lease;
 pub use mentions::{Forgotten, Mention, Mentions, Reach, Whom, erased_result};
+pub use models::{ModelOrigin, ModelRecord, ModelReport, Models};
+pub use promotions::{ChangeError, PromotionPhase, PromotionRecord, Promotions};
 pub use retention::{DuePage, DueRemoved, Enrolled};
+pub use runs::{Claim, LastRun, RunOrigin, RunRecord, Runs, SealedObject};
 pub use signing_keys::SigningKeys;
 pub use subjects::{Count, Lookup, Removed, Subjects};
 pub use templates::{ChangedKey, HeldConsent, Present, SubjectRow, TemplateRow, Templates, Wanted};
 pub use transfer::{ImportOutcome, WholeSubject};
+pub use unenrolled::{Unenrolled, UnenrolledPage};
 
 /// How often a change that lost a race is tried again before the caller hears of it.
 const ATTEMPTS: usize = 16;
@@ -85,6 +93,9 @@ pub enum RepoError {
     /// The job has ended, so it cannot be cancelled.
     #[error("the job has already ended")]
     JobEnded,
+    /// The training run has ended, so it cannot be cancelled.
+    #[error("the training run has already ended")]
+    RunEnded,
     /// Others kept changing the record.
     #[error("the record is being changed by too many at once")]
     Contended,
@@ -97,7 +108,7 @@ impl RepoError {
         match self {
             Self::Store(e) => e.code(),
             Self::VersionMismatch => ErrorCode::PreconditionFailed,
-            Self::AlreadyExists(_) | Self::JobEnded => ErrorCode::Conflict,
+            Self::AlreadyExists(_) | Self::JobEnded | Self::RunEnded => ErrorCode::Conflict,
             Self::NotFound(code) => *code,
             Self::Erased(_) => ErrorCode::Erased,
             Self::Contended => ErrorCode::StoreUnavailable,
@@ -105,7 +116,7 @@ impl RepoError {
     }
 }
 
-fn encode<T: Serialize>(key: &str, value: &T) -> Result<Bytes, StoreError> {
+pub(crate) fn encode<T: Serialize>(key: &str, value: &T) -> Result<Bytes, StoreError> {
     serde_json::to_vec(value).map(Bytes::from).map_err(|e| damaged(key, &e))
 }
 
@@ -121,7 +132,7 @@ fn damaged(key: &str, reason: &dyn std::fmt::Display) -> StoreError {
     StoreError::Damaged { key: key.to_owned(), reason: reason.to_string() }
 }
 
-async fn read<T: DeserializeOwned>(
+pub(crate) async fn read<T: DeserializeOwned>(
     store: &dyn Store,
     space: &Space,
     key: &str,
@@ -130,7 +141,7 @@ async fn read<T: DeserializeOwned>(
 }
 
 /// "As it was when I looked": unchanged since `version`, or still absent.
-fn as_seen(key: &str, version: Option<Revision>) -> Precondition {
+pub(crate) fn as_seen(key: &str, version: Option<Revision>) -> Precondition {
     match version {
         Some(v) => Precondition::Unchanged(key.to_owned(), v),
         None => Precondition::Absent(key.to_owned()),

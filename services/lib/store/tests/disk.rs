@@ -47,6 +47,7 @@ async fn a_commit_is_refused_before_the_disk_is_full_and_erasing_still_works() {
     let (path, store) = store_on(&disk, 8 << 20);
     let acknowledged = fill(&store, 0).await;
     assert!(acknowledged > 20, "only {acknowledged} fit");
+    assert!(matches!(store.check().await, Err(StoreError::NoRoom(_))), "ready, and yet a commit was refused");
     // Somebody else takes a part of the reserve.
     disk.fill_but(5_000);
     let told = store.check().await.unwrap_err().to_string();

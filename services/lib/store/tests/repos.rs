@@ -61,7 +61,7 @@ async fn an_enrolment_takes_effect_once_and_whole(f: Fixture) {
     for (face, template) in &e.faces {
         assert!(told.contains(&ChangedKey::Template { handle, face_id: face.id.clone() }));
         let key = format!("v/{handle}/{}", face.id);
-        assert_eq!(f.templates.template(&key).await.unwrap().unwrap().template, *template);
+        assert_eq!(f.templates.template(&key).await.unwrap().unwrap().templates, *template);
     }
     assert_eq!(ChangedKey::parse("meta"), ChangedKey::Meta);
     assert_eq!(ChangedKey::parse("v/nonsense"), ChangedKey::Other);

@@ -3,7 +3,10 @@
 
 mod common;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use common::fixture::*;
 use domain::{Collection, Consent, Due, DueReason, Retention, SubjectId, Timestamp};
@@ -13,6 +16,7 @@ on_both_engines!(
     everybody_due_is_found_page_by_page_with_the_reason,
     a_subject_that_was_seen_is_idle_only_later,
     whoever_consents_again_meanwhile_is_kept,
+    consents_of_nobody_enrolled_go_with_their_end_and_the_key_with_the_last,
     only_samples_whose_latest_consent_allows_it_are_for_training,
     one_process_at_a_time_holds_a_lease,
     tenants_are_known_by_their_collections,
@@ -123,6 +127,59 @@ async fn whoever_consents_again_meanwhile_is_kept(f: Fixture) {
         }
         assert_eq!(f.subjects.delete_due(&staff, &id(&who), after(2)).await.unwrap(), None);
     }
+}
+
+/// Whose consents are to go, in pages of two, with how many.
+async fn unenrolled(f: &Fixture, collection: &Collection, now: Timestamp) -> Vec<(String, usize)> {
+    let (mut all, mut after) = (BTreeMap::new(), None::<String>);
+    loop {
+        let page = f.subjects.unenrolled_due(collection, now, after.as_deref(), 2).await.unwrap();
+        for found in page.due {
+            *all.entry(found.subject_id.to_string()).or_default() += found.consents;
+        }
+        after = page.next;
+        if after.is_none() {
+            return all.into_iter().collect();
+        }
+    }
+}
+
+async fn consents_of_nobody_enrolled_go_with_their_end_and_the_key_with_the_last(f: Fixture) {
+    let staff = policy(None, None);
+    enrolled(&f, "anna", until(consent("anna", "access_control"), after(1))).await;
+    for n in 1..=5 {
+        f.consents.record(&until(consent("bert", "access_control"), after(n))).await.unwrap();
+    }
+    f.consents.record(&consent("cora", "access_control")).await.unwrap();
+    let withdrawn = until(consent("dave", "access_control"), after(3));
+    f.consents.record(&withdrawn).await.unwrap();
+    f.consents.withdraw(&withdrawn.id, after(1)).await.unwrap();
+    assert_eq!(unenrolled(&f, &staff, NOW).await, []);
+    assert_eq!(unenrolled(&f, &staff, after(3)).await, [("bert".into(), 3), ("dave".into(), 1)]);
+    assert_eq!(unenrolled(&f, &policy(Some(1), None), after(2)).await.len(), 3, "no longer than subjects");
+
+    let erase = async |who: &str, now| f.subjects.erase_unenrolled(&staff, &id(who), now).await.unwrap();
+    assert_eq!(
+        (erase("anna", after(9)).await, erase("cora", after(9)).await, erase("nobody", after(9)).await),
+        (0, 0, 0)
+    );
+    assert_eq!(
+        (erase("bert", after(3)).await, erase("bert", after(3)).await, erase("dave", after(3)).await),
+        (3, 0, 1)
+    );
+    assert_eq!(f.consents.get(&withdrawn.id).await.unwrap(), None);
+    let (listed, _) = f.consents.list(None, 100).await.unwrap();
+    assert_eq!(listed.len(), 4, "anna's, two of bert's, cora's");
+    let below = async |who: &str| {
+        let h = f.subjects.handle(&id(who)).to_string();
+        f.all_keys().await.into_iter().filter(|k| k.contains(&h)).count()
+    };
+    assert_eq!((below("bert").await, below("dave").await), (3, 0), "two and the guard; nothing at all");
+    // Whoever is enrolled meanwhile keeps them.
+    let basis = f.subjects.consents(&id("bert")).await.unwrap()[0].value.id.clone();
+    let e = Enrolment { consent: None, required_consent: Some(basis), ..enrolment("bert", 1) };
+    assert!(matches!(f.enrol(&e).await, Outcome::Committed(_)));
+    assert_eq!((unenrolled(&f, &staff, after(9)).await, erase("bert", after(9)).await), (vec![], 0));
 }
 
 async fn only_samples_whose_latest_consent_allows_it_are_for_training(f: Fixture) {

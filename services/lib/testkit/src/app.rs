@@ -49,6 +49,7 @@ impl TestApp {
             environment,
             arguments,
             niceness: 0,
+            binary: None,
         });
         Self { service, data }
     }

@@ -7,7 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-/// The binary under test: `VISAVIS_BIN`, else the one beside the running test, brought up to date first.
+/// The binary under test: `VISAVIS_BIN`, else the one beside the running test or tool, brought up to date first.
 #[must_use]
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
@@ -18,8 +18,9 @@ pub fn binary() -> &'static Path {
 #[must_use]
 pub fn build_once() -> PathBuf {
     let test = env::current_exe().expect("a test has a path");
-    // TARGET/PROFILE/deps/TEST
-    let folder = test.ancestors().nth(2).expect("a test lies in TARGET/PROFILE/deps");
+    // TARGET/PROFILE/deps/TEST, or TARGET/PROFILE/TOOL
+    let folder = test.parent().expect("a test lies in a folder");
+    let folder = if folder.ends_with("deps") { folder.parent().expect("deps lies in a profile") } else { folder };
     let target = folder.parent().expect("a profile lies in the target directory");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3).expect("the repository's root");
     let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -68,6 +68,12 @@ impl Client {
     /// at nginx): what is more waits in the caller, unseen by the service, so who sends more than that sends too little.
     #[must_use]
     pub fn over_connections(count: usize, address: SocketAddr, certificate: &Path, (key, http): (&str, Http)) -> Self {
+        Self::of_origin(count, &format!("https://{address}"), certificate, (key, http))
+    }
+
+    /// The same to an origin such as `https://faces.example:8443`.
+    #[must_use]
+    pub fn of_origin(count: usize, origin: &str, certificate: &Path, (key, http): (&str, Http)) -> Self {
         let pem = std::fs::read(certificate).expect("the service has written its certificate");
         let certificate = Certificate::from_pem(&pem).expect("the certificate is PEM");
         let make = || {
@@ -82,7 +88,7 @@ impl Client {
         };
         // Clones of one client would share its connections.
         let http = (0..count).map(|_| make().build().expect("a TLS client can be built")).collect();
-        Self { http, turn: Arc::default(), base: format!("https://{address}"), key: key.to_owned() }
+        Self { http, turn: Arc::default(), base: origin.trim_end_matches('/').to_owned(), key: key.to_owned() }
     }
 
     /// The same caller with another key; an empty one sends none.

@@ -28,6 +28,8 @@ pub struct ClusterOptions {
     pub gateways: usize,
     /// Workers.
     pub workers: usize,
+    /// Trainers.
+    pub trainers: usize,
     /// Whether nginx stands in front.
     pub nginx: bool,
     /// Variables of nginx that differ, such as `VISAVIS_CONNECTIONS_PER_ADDRESS`.
@@ -44,8 +46,12 @@ pub struct ClusterOptions {
     pub gateway_environment: Vec<(String, String)>,
     /// Further settings of the workers.
     pub worker_environment: Vec<(String, String)>,
+    /// Further settings of the trainers.
+    pub trainer_environment: Vec<(String, String)>,
     /// How much the workers let everything else on the machine go first, 0 to 19.
     pub worker_niceness: u8,
+    /// Another binary than the one under test for every process, such as a former release.
+    pub binary: Option<PathBuf>,
 }
 
 impl Default for ClusterOptions {
@@ -53,6 +59,7 @@ impl Default for ClusterOptions {
         Self {
             gateways: 2,
             workers: 2,
+            trainers: 0,
             nginx: true,
             nginx_variables: Vec::new(),
             redis: RedisOptions::default(),
@@ -61,7 +68,9 @@ impl Default for ClusterOptions {
             environment: Vec::new(),
             gateway_environment: Vec::new(),
             worker_environment: Vec::new(),
+            trainer_environment: Vec::new(),
             worker_niceness: 0,
+            binary: None,
         }
     }
 }
@@ -80,6 +89,7 @@ pub struct Cluster {
     nginx: Option<Nginx>,
     gateways: Vec<Member>,
     workers: Vec<Member>,
+    trainers: Vec<Member>,
     watch: Option<Watch>,
     redis: RedisServer,
     folder: TempDir,
@@ -118,8 +128,9 @@ impl Cluster {
             }
             Watch { sentinels: Sentinels::over(&redis, GIVEN_UP), _replica: replica }
         });
-        let (gateways, workers) = (Vec::new(), Vec::new());
-        let mut cluster = Self { nginx: None, gateways, workers, watch, redis, folder, options: options.clone() };
+        let (gateways, workers, trainers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cluster =
+            Self { nginx: None, gateways, workers, trainers, watch, redis, folder, options: options.clone() };
         for i in 0..options.gateways {
             let gateway = cluster.spawn(Role::Gateway, i);
             cluster.gateways.push(gateway);
@@ -130,7 +141,11 @@ impl Cluster {
             let worker = cluster.spawn(Role::Worker, i);
             cluster.workers.push(worker);
         }
-        for member in cluster.gateways.iter_mut().chain(&mut cluster.workers) {
+        for i in 0..options.trainers {
+            let trainer = cluster.spawn(Role::Trainer, i);
+            cluster.trainers.push(trainer);
+        }
+        for member in cluster.gateways.iter_mut().chain(&mut cluster.workers).chain(&mut cluster.trainers) {
             member.service.await_ready();
         }
         cluster.await_workers();
@@ -156,6 +171,12 @@ impl Cluster {
     #[must_use]
     pub fn crowd(&self, connections: usize) -> Client {
         Client::over_connections(connections, self.address(), &self.certificate(), (ADMIN_KEY, Http::Any))
+    }
+
+    /// The admin key, for callers that are no [`Client`].
+    #[must_use]
+    pub fn admin_key(&self) -> &'static str {
+        ADMIN_KEY
     }
 
     /// Where HTTPS is served for callers.
@@ -208,6 +229,17 @@ impl Cluster {
     /// A worker, to be ended or started again.
     pub fn worker_mut(&mut self, i: usize) -> &mut Service {
         &mut self.workers[i].service
+    }
+
+    /// A trainer.
+    #[must_use]
+    pub fn trainer(&self, i: usize) -> &Service {
+        &self.trainers[i].service
+    }
+
+    /// A trainer, to be ended or started again.
+    pub fn trainer_mut(&mut self, i: usize) -> &mut Service {
+        &mut self.trainers[i].service
     }
 
     /// Starts one more worker and waits until it is ready.
@@ -276,10 +308,11 @@ impl Cluster {
         }
         environment.extend(match role {
             Role::Worker => self.options.worker_environment.clone(),
+            Role::Trainer => self.options.trainer_environment.clone(),
             _ => self.options.gateway_environment.clone(),
         });
         // A port that is its own again after a restart, since nginx knows it.
-        let port = if role == Role::Worker { 0 } else { free_port() };
+        let port = if role == Role::Gateway { free_port() } else { 0 };
         let service = Service::spawn(ServiceOptions {
             role,
             listen: (Ipv4Addr::LOCALHOST, port).into(),
@@ -289,6 +322,7 @@ impl Cluster {
             environment,
             arguments: vec!["--redis".to_owned(), redis],
             niceness: if role == Role::Worker { self.options.worker_niceness } else { 0 },
+            binary: self.options.binary.clone(),
         });
         Member { service, proxy }
     }
@@ -329,5 +363,6 @@ impl Drop for Cluster {
         };
         self.gateways.iter().enumerate().for_each(|(i, g)| show(format!("gateway {i}"), g));
         self.workers.iter().enumerate().for_each(|(i, w)| show(format!("worker {i}"), w));
+        self.trainers.iter().enumerate().for_each(|(i, t)| show(format!("trainer {i}"), t));
     }
 }

@@ -10,7 +10,10 @@ use std::{
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Everything that answers a GET, headers included.
-pub(crate) fn get(server: SocketAddr, path: &str) -> io::Result<String> {
+///
+/// # Errors
+/// No answer.
+pub fn get(server: SocketAddr, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&server, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
     write!(stream, "GET {path} HTTP/1.0\r\nhost: {server}\r\n\r\n")?;

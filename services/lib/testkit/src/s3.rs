@@ -108,8 +108,9 @@ impl S3Server {
         let keys = format!("{},{}", Self::ACCESS_KEY, Self::SECRET_KEY);
         let mut command = Command::new(rclone());
         command.args(["serve", "s3", "--config", "", "--auth-key", &keys, "--addr", &self.address.to_string()]);
-        // What it lists is what is there now.
-        command.args(["--dir-cache-time", "0s", "--vfs-cache-mode", "off", "--force-path-style=true"]);
+        // Its cache of folders is left as it is: everything goes through it, and with a time of zero its timer runs
+        // without a pause and holds requests up for seconds.
+        command.args(["--vfs-cache-mode", "off", "--force-path-style=true"]);
         if let Some(tls) = &self.tls {
             command.arg("--cert").arg(&tls.certificate).arg("--key").arg(&tls.key);
         }

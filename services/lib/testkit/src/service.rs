@@ -185,6 +185,18 @@ impl Service {
         self.running.as_mut().is_none_or(|r| r.child.try_wait().is_ok_and(|status| status.is_some()))
     }
 
+    /// Whether it has been started and not been ended by [`Self::kill`] or [`Self::wait`].
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Starts it again on the same data from another binary; none for the one under test.
+    pub fn restart_as(&mut self, binary: Option<PathBuf>) {
+        self.options.binary = binary;
+        self.restart();
+    }
+
     /// Starts it again on the same data.
     pub fn restart(&mut self) {
         self.kill();
@@ -200,7 +212,7 @@ impl Service {
         let complete = |api: Option<_>, admin: Option<_>, examples| match role {
             Role::Up => api.is_some() && admin.is_some() && examples == EXAMPLES,
             Role::Gateway => api.is_some() && admin.is_some(),
-            Role::Worker => admin.is_some(),
+            Role::Worker | Role::Trainer => admin.is_some(),
         };
         let found = running.found.get_mut().expect("nobody else listens");
         while !complete(running.api, running.admin, examples) {
@@ -223,17 +235,18 @@ impl Service {
 
     fn launch(&mut self) {
         let options = &self.options;
+        let program = options.binary.as_deref().unwrap_or_else(|| binary());
         let mut command = match options.niceness {
-            0 => Command::new(binary()),
+            0 => Command::new(program),
             n => {
                 // Becomes the service: the process id stays.
                 let mut command = Command::new("nice");
-                command.args(["-n", &n.to_string()]).arg(binary());
+                command.args(["-n", &n.to_string()]).arg(program);
                 command
             }
         };
         command.arg(options.role.command());
-        if options.role != Role::Worker {
+        if options.role.serves() {
             command.args(["--listen", &options.listen.to_string()]).arg("--admin-key-file").arg(&options.key_file);
         }
         command
@@ -248,7 +261,7 @@ impl Service {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let began = Instant::now();
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", binary().display()));
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
         let watchdog = Watchdog::over(child.id());
         let log = Log::default();
         let (finds, found) = mpsc::sync_channel(16);

@@ -11,15 +11,23 @@ pub enum Role {
     Gateway,
     /// Inference.
     Worker,
+    /// Training runs.
+    Trainer,
 }
 
 impl Role {
+    /// Whether it serves HTTPS.
+    pub(crate) const fn serves(self) -> bool {
+        matches!(self, Self::Up | Self::Gateway)
+    }
+
     /// Its subcommand.
     pub(crate) const fn command(self) -> &'static str {
         match self {
             Self::Up => "up",
             Self::Gateway => "gateway",
             Self::Worker => "worker",
+            Self::Trainer => "trainer",
         }
     }
 }
@@ -43,4 +51,6 @@ pub struct ServiceOptions {
     pub arguments: Vec<String>,
     /// How much it lets others go first, 0 to 19, as an operator would set it with `nice`.
     pub niceness: u8,
+    /// Another binary than the one under test, such as a former release.
+    pub binary: Option<PathBuf>,
 }

@@ -19,6 +19,9 @@ pub(crate) struct Embedding {
     pub phase: Phase,
 }
 
+/// What takes a batch of outputs.
+type Take<'a> = &'a mut dyn FnMut(&[f32]) -> Result<(), TrainingError>;
+
 /// Hands every batch of outputs to `take`, in order; `None` when it was told to stop.
 ///
 /// # Errors
@@ -28,7 +31,7 @@ pub(crate) fn through(
     inputs: &dyn Inputs,
     items: &[(usize, View)],
     how: Embedding,
-    (progress, take): (&mut dyn Progress, &mut dyn FnMut(&[f32]) -> Result<(), TrainingError>),
+    (progress, take): (&mut dyn Progress, Take<'_>),
 ) -> Result<Option<()>, TrainingError> {
     let batches = items.len().div_ceil(how.micro);
     let of = |job: u64| {

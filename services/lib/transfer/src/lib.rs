@@ -22,7 +22,7 @@ mod sealed;
 pub use error::TransferError;
 pub use key::ExportKey;
 pub use lines::{LONGEST_LINE, Lines};
-pub use records::{FaceLine, Manifest, SubjectLine, Trailer};
+pub use records::{CropLine, FaceLine, Manifest, SubjectLine, Trailer};
 pub use sealed::{Opened, Opener, Sealer};
 
 /// Media type of the file.

@@ -43,6 +43,57 @@ pub struct FaceLine {
     pub face: EnrolledFace,
     /// The template's values as little-endian half floats, base64.
     pub template: String,
+    /// Its crop, where one is retained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop: Option<CropLine>,
+}
+
+/// A retained crop: the aligned face with margin. Kept where it arrives only as policy and consent allow there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CropLine {
+    /// The picture, PNG in base64.
+    png: String,
+    /// Name of the alignment.
+    pub alignment: String,
+    /// Side of the aligned face in pixels, without margin.
+    pub side: u32,
+    /// Pixels around it, on every side.
+    pub margin: u32,
+    /// When it was taken.
+    pub created_at: Timestamp,
+}
+
+/// Most bytes of a crop's picture, and most pixels of its side without margin: many times what this version makes.
+const LARGEST_CROP: usize = 1 << 20;
+const WIDEST_CROP: u32 = 1024;
+
+impl CropLine {
+    /// Of a picture.
+    #[must_use]
+    pub fn new(png: &[u8], (alignment, side, margin): (String, u32, u32), created_at: Timestamp) -> Self {
+        Self { png: STANDARD.encode(png), alignment, side, margin, created_at }
+    }
+
+    /// The picture's bytes, if they are a PNG of the size that is told. Its pixels are not looked at.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn read(&self) -> Result<Vec<u8>, String> {
+        let named = (1..=64).contains(&self.alignment.len()) && self.alignment.bytes().all(|b| b.is_ascii_graphic());
+        if !named || !(16..=WIDEST_CROP).contains(&self.side) || self.margin > self.side {
+            return Err("a crop is of no alignment and size that there is".into());
+        }
+        if self.png.len() / 4 * 3 > LARGEST_CROP {
+            return Err(format!("a crop has more than {LARGEST_CROP} bytes"));
+        }
+        let png = STANDARD.decode(&self.png).map_err(|_| "a crop is not base64".to_owned())?;
+        let side = (self.side + 2 * self.margin).to_be_bytes();
+        let head = [&b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], &side, &side].concat();
+        if !png.starts_with(&head) {
+            return Err("a crop is no PNG of the size that is told".into());
+        }
+        Ok(png)
+    }
 }
 
 /// The last line: how much there was.
@@ -52,6 +103,12 @@ pub struct Trailer {
     pub subjects: u64,
     /// Faces of all of them.
     pub faces: u64,
+    /// Crops of these faces.
+    #[serde(default)]
+    pub crops: u64,
+    /// Crops that are not in the file: of somebody with more than a line holds, or whose object could not be read.
+    #[serde(default)]
+    pub crops_left_out: u64,
     /// Revision of the collection at the end: if it is another than at the beginning, the collection was changed
     /// meanwhile, and each subject is as it was at some moment in between.
     pub revision: u64,
@@ -65,7 +122,7 @@ impl FaceLine {
     pub fn new(face: EnrolledFace, template: &Template) -> Self {
         // The contract, which the bytes begin with, is the face's already.
         let bytes = template.to_bytes();
-        Self { face, template: STANDARD.encode(&bytes[template.contract().as_bytes().len()..]) }
+        Self { face, template: STANDARD.encode(&bytes[template.contract().as_bytes().len()..]), crop: None }
     }
 
     /// The face and its template, if both are what they should be.
@@ -95,5 +152,37 @@ fn has_null(value: &Value) -> bool {
         Value::Array(items) => items.iter().any(has_null),
         Value::Object(members) => members.values().any(has_null),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn png(side: u32) -> Vec<u8> {
+        let side = side.to_be_bytes();
+        [&b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], &side, &side, b"and so on"].concat()
+    }
+
+    #[test]
+    fn a_crop_is_a_picture_of_the_size_that_is_told() {
+        let line = |bytes: &[u8], side, margin| {
+            CropLine::new(bytes, ("arcface112".into(), side, margin), Timestamp::from_millis(1))
+        };
+        assert_eq!(line(&png(184), 112, 36).read(), Ok(png(184)));
+        for (bad, why) in [
+            (line(&png(112), 112, 36), "size that is told"),
+            (line(b"GIF89a", 112, 36), "no PNG"),
+            (line(b"", 112, 36), "no PNG"),
+            (line(&png(2), 1, 0), "no alignment"),
+            (line(&png(184), 112, u32::MAX), "no alignment"),
+            (line(&png(4096), 4096, 0), "no alignment"),
+            (CropLine { alignment: "a b".into(), ..line(&png(184), 112, 36) }, "no alignment"),
+            (CropLine { png: "?".into(), ..line(&png(184), 112, 36) }, "base64"),
+            (line(&[png(184), vec![0; LARGEST_CROP]].concat(), 112, 36), "more than"),
+        ] {
+            let told = bad.read().unwrap_err();
+            assert!(told.contains(why), "{told}");
+        }
     }
 }

@@ -99,6 +99,8 @@ pub fn request_kind(request: &Request) -> JobKind {
         Request::Verify(_) => JobKind::Verify,
         Request::CatchUp(_) => JobKind::CatchUp,
         Request::Bulk(r) => bulk_kind(r),
+        Request::Train(_) => JobKind::Train,
+        Request::Gate(_) | Request::Promotion(_) | Request::Prepare(_) => JobKind::Promote,
     }
 }
 

@@ -4,6 +4,7 @@
 mod codec;
 mod convert;
 mod subjects;
+mod training;
 
 /// Generated from `proto/visavis/v1`.
 #[expect(missing_docs, clippy::large_enum_variant, reason = "generated; the .proto files carry the documentation")]
@@ -16,3 +17,4 @@ pub use codec::{
     encode_presence, encode_reply, job_kind, renewed_envelope, request_kind,
 };
 pub use subjects::{told_by, told_of};
+pub use training::{RUN_DEADLINE, train_envelope};

@@ -12,9 +12,15 @@ pub fn told_of(request: &Request) -> Option<(CollectionId, Option<SubjectId>)> {
         Request::Enrol(r) => (&r.collection_id, r.subject.as_ref().map(|s| s.id.as_str())),
         Request::Identify(r) => (&r.collection_id, None),
         Request::Verify(r) => (&r.collection_id, Some(r.subject_id.as_str())),
-        Request::Detect(_) | Request::Compare(_) | Request::Embed(_) | Request::CatchUp(_) | Request::Bulk(_) => {
-            return None;
-        }
+        Request::Gate(r) => (&r.collection_id, None),
+        Request::Detect(_)
+        | Request::Compare(_)
+        | Request::Embed(_)
+        | Request::CatchUp(_)
+        | Request::Bulk(_)
+        | Request::Promotion(_)
+        | Request::Prepare(_)
+        | Request::Train(_) => return None,
     };
     Some((CollectionId::new(collection).ok()?, subject.and_then(|id| SubjectId::new(id).ok())))
 }

@@ -75,13 +75,20 @@ pub async fn run(config: &Config, args: &ModelsBenchArgs) -> Result<ModelsReport
     let measuring = tokio::task::spawn_blocking(move || {
         let artefacts = artefacts::prepare(&section, provider)?;
         let shelf = Shelf::open(&section)?;
-        let threads = if threads.is_empty() { (0..=cores().ilog2()).map(|i| 1 << i).collect() } else { threads };
+        let provider = crate::wiring::provider(provider);
+        let threads = match (threads.is_empty(), provider.on_gpu()) {
+            (false, _) => threads,
+            (true, true) => vec![1],
+            (true, false) => (0..=cores().ilog2()).map(|i| 1 << i).collect(),
+        };
         let mut rows = Vec::new();
         for model in [&artefacts.models.detector, &artefacts.models.embedder] {
-            let candidates = candidates(&shelf, model)?;
+            let mut candidates = candidates(&shelf, model)?;
+            // A file in 8 bits is for processors.
+            candidates.retain(|c| c.form != Form::Int8 || !provider.on_gpu());
             let size =
                 size.filter(|_| model.manifest.detector().is_some()).map_or(model.manifest.input.size, |s| [s; 2]);
-            let runs = Runs { runtime: &artefacts.runtime, candidates: &candidates, size, time };
+            let runs = Runs { runtime: &artefacts.runtime, candidates: &candidates, size, time, provider };
             let mut of_model = Vec::new();
             for threads in &threads {
                 of_model.extend(runs.measure(*threads, &batches)?);
@@ -115,6 +122,7 @@ struct Runs<'a> {
     candidates: &'a [Candidate],
     size: [u32; 2],
     time: Duration,
+    provider: inference::Provider,
 }
 
 impl Runs<'_> {
@@ -191,7 +199,7 @@ impl Runs<'_> {
             outputs: candidate.manifest.output_names(),
             output_dim: None,
         };
-        let options = SessionOptions { threads, ..SessionOptions::default() };
+        let options = SessionOptions { threads, provider: self.provider, ..SessionOptions::default() };
         OrtEngine::load(self.runtime, &candidate.onnx, &options, &expected)
     }
 }

@@ -11,7 +11,6 @@ use domain::{CalibrationTable, Timestamp};
 use evaluation::document::{InputFile, Machine, ModelFile, Models, Provenance, Speed};
 use prometheus::Registry;
 use runtime::Config;
-use runtime::config::Provider;
 use sha2::{Digest, Sha256};
 use worker::{Context, Metrics, Pipeline, Timings, WorkerConfig};
 
@@ -51,10 +50,7 @@ impl Session {
             embedder: manifests[1].name.clone(),
             contract: String::new(),
             files: manifests.into_iter().map(file).collect(),
-            provider: match provider {
-                Provider::Cpu => "cpu".to_owned(),
-                Provider::Cuda => "cuda".to_owned(),
-            },
+            provider: wiring::provider(provider).to_string(),
         };
         let calibration = artefacts.models.calibration().ok().cloned();
         let settings = WorkerConfig { session_threads: threads, cpu_threads: threads, ..wiring::worker(config) };

@@ -41,9 +41,13 @@ pub fn check(
         written.map_err(|e| Failure::Other(e.to_string()))?;
         let outputs = engine.run(&Tensor::new(vec![1, channels, height, width], input)?)?;
         let served = outputs.first().map_or(&[][..], |t| t.data());
-        least = least.min(cosine(template, served));
+        // `min` would pass over what is not a number.
+        let close = cosine(template, served);
+        if close.is_nan() || close < least {
+            least = close;
+        }
     }
-    if least < LEAST {
+    if least.is_nan() || least < LEAST {
         return Err(Failure::Other(format!(
             "ONNX Runtime gives other templates than the trainer (cosine {least:.6}): {} is not to be used",
             finished.model.display()
@@ -54,7 +58,5 @@ pub fn check(
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(p, q)| f64::from(*p) * f64::from(*q)).sum::<f64>();
-    let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
-    // Two lengths, or no number at all: as different as can be.
-    if a.len() == b.len() && cosine.is_finite() { cosine } else { -1.0 }
+    if a.len() == b.len() { dot(a, b) / (dot(a, a) * dot(b, b)).sqrt() } else { f64::NAN }
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use domain::Problem;
 use tokio::{task::JoinSet, time::sleep_until};
+use trace::Joint;
 
 use super::{BatchError, Shared, now, policy::Next, queue::Taken, run::Batch};
 
@@ -29,9 +30,13 @@ where
         match shared.step(runs.len()) {
             Step::Run(taken) => {
                 shared.observe(&taken);
+                let span = Joint::begin("batch", shared.model, taken.iter().map(|t| t.item.asked_by.clone()));
                 let batch = Batch::new(taken.into_iter().map(|t| t.item));
                 let (runner, model, observer) = (Arc::clone(&runner), shared.model, shared.observer.clone());
-                runs.spawn(async move { batch.run(&*runner, model, observer).await });
+                runs.spawn(async move {
+                    batch.run(&*runner, model, observer).await;
+                    drop(span);
+                });
             }
             Step::Wait(until) => {
                 tokio::select! {

@@ -89,6 +89,8 @@ pub trait Observer: Send + Sync + 'static {
 struct Waiting<I, O> {
     item: I,
     reply: Reply<O>,
+    /// What it is for.
+    asked_by: trace::Handle,
 }
 
 type Reply<O> = oneshot::Sender<Result<O, BatchError>>;
@@ -155,7 +157,7 @@ where
     /// [`BatchError`]; never later than `deadline`.
     pub async fn submit(&self, item: I, deadline: Instant) -> Result<O, BatchError> {
         let (reply, answer) = oneshot::channel();
-        let _place = self.handle.shared.enter(Waiting { item, reply }, deadline)?;
+        let _place = self.handle.shared.enter(Waiting { item, reply, asked_by: trace::current() }, deadline)?;
         match timeout_at(deadline.into(), answer).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(BatchError::Ended),

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use store::{ItemResult, Jobs, Mention};
 use wire::v1::{self, BulkRequest, Envelope, bulk_item, envelope::Request, reply::Outcome};
 
-use super::{Desk, enrol, identify, store_problem};
+use super::{Desk, Done, enrol, identify, store_problem};
 use crate::{pipeline::Context, stages::in_time};
 
 /// Items worked on together. More would fill the batcher no better and make interactive jobs wait.
@@ -140,16 +140,16 @@ impl Run<'_> {
         }
     }
 
-    async fn carry_out(&self, index: u32, request: Request) -> Result<Outcome, Problem> {
+    async fn carry_out(&self, index: u32, request: Request) -> Result<Done, Problem> {
         let (desk, tenant, context) = (self.desk, self.tenant, self.context);
         match request {
             // The item's own job id: enrolling it a second time finds that it was done.
             Request::Enrol(r) => {
                 let job = format!("{}.i{index}", self.job.id);
                 let asked = enrol::Asked { job: &job, accepted_at: Some(self.job.created_at) };
-                enrol::run(desk, tenant, asked, r, context).await.map(Outcome::Enrol)
+                enrol::run(desk, tenant, asked, r, context).await
             }
-            Request::Identify(r) => identify::run(desk, tenant, r, context).await.map(Outcome::Identify),
+            Request::Identify(r) => identify::run(desk, tenant, r, context).await,
             _ => Err(Problem::invalid("item", "items are enrolments or identifications")),
         }
     }
@@ -157,16 +157,20 @@ impl Run<'_> {
     fn result(
         &self,
         index: u32,
-        outcome: Result<Outcome, Problem>,
+        outcome: Result<Done, Problem>,
         about: &Option<(CollectionId, Option<SubjectId>)>,
     ) -> ItemResult {
         let succeeded = outcome.is_ok();
         let kind = if succeeded { "ok" } else { "failed" };
         self.desk.metrics.jobs.with_label_values(&["bulk_item", kind]).inc();
+        let (outcome, model_version) = match outcome {
+            Ok(done) => (done.outcome, done.model_version.to_string()),
+            Err(p) => (Outcome::Problem(p.into()), self.desk.model_version.clone()),
+        };
         let reply = v1::Reply {
             job_id: self.job.id.to_string(),
-            model_version: self.desk.model_version.clone(),
-            outcome: Some(outcome.unwrap_or_else(|p| Outcome::Problem(p.into()))),
+            model_version,
+            outcome: Some(outcome),
             ..v1::Reply::default()
         };
         let about = self.desk.mentions(self.tenant, about, &reply);

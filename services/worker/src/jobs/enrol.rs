@@ -1,17 +1,19 @@
 //! Enrol: images to templates of one subject, committed together with the subject and its consent, or not at all.
 //! Carried out at least once, with effect exactly once: the reply is stored with the templates under the job's id.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use domain::{
-    Collection, Consent, ConsentId, CropTerm, EnrolledFace, ErrorCode, Face, FaceId, FieldError, JobId, Problem,
-    Purpose, Subject, SubjectId, Template, TenantId, Timestamp,
+    Collection, Consent, ConsentId, ContractId, CropTerm, EnrolledFace, ErrorCode, FaceId, FieldError, JobId, Problem,
+    Purpose, Subject, SubjectId, TenantId, Timestamp,
 };
 use futures::future::join_all;
 use store::{EnrolSubject, Enrolment, Outcome, Space, Subjects};
 use vision::Rgb8;
 use wire::v1::{self, EnrolReply, EnrolRequest, FaceSelection, Image, enrol_reply::RejectedImage};
 
-use super::{Desk, collection_gone, crops, store_problem};
+use super::{Desk, Done, collection_gone, crops, resolved::Resolved, store_problem, templates};
 use crate::{
     choose::{choose, faces_needed},
     pipeline::Context,
@@ -34,76 +36,115 @@ pub(super) async fn run(
     desk: &Desk,
     tenant: &TenantId,
     asked: Asked<'_>,
-    request: EnrolRequest,
+    mut request: EnrolRequest,
     context: &Context,
-) -> Result<EnrolReply, Problem> {
-    let collection = desk.collection(tenant, &request.collection_id).await?;
+) -> Result<Done, Problem> {
+    let resolved = desk.collection(tenant, &request.collection_id).await?;
+    let collection = resolved.collection.clone();
     let job = JobId::new(asked.job).map_err(|e| Problem::invalid("job_id", e.to_string()))?;
     let missing = || Problem::invalid("subject", "a subject is needed");
     let subject: Subject = request.subject.clone().ok_or_else(missing)?.try_into().map_err(|_| missing())?;
     let subjects = desk.subjects(tenant, &collection.id);
     if let Some(stored) = subjects.done(&subject.id, &job).await.map_err(store_problem)? {
-        return replayed(desk, Space::collection(tenant, &collection.id), stored).await;
+        return Ok(done(replayed(desk, Space::collection(tenant, &collection.id), stored).await?, &resolved));
     }
     let consent = consent(&subjects, &collection, &subject.id, request.consent.as_ref()).await?;
-
-    let selection = request.face_selection();
     let retained = consent.retained(&collection);
-    let how = (selection, if retained.is_some() { Cut::AlsoWide } else { Cut::Close });
-    let (accepted, rejected) = sort_out(desk, &collection, request.images, how, context).await?;
-    let crops: Vec<_> = accepted.iter().map(|f| &f.crop).collect();
-    let templates = desk.pipeline.embed(&crops, context).await?;
-    in_time(context.deadline)?;
-
+    let how = (request.face_selection(), if retained.is_some() { Cut::AlsoWide } else { Cut::Close });
+    let (accepted, rejected) = sort_out(desk, &collection, std::mem::take(&mut request.images), how, context).await?;
     let now = Timestamp::now();
-    let (faces, wide) = named(accepted.into_iter().zip(templates), &subject.id, now);
+    let mut named = named(accepted, &subject.id, (resolved.served.contract(), now));
+    let templates = templates::of(desk, tenant, &resolved, &named.crops, context).await?;
+    in_time(context.deadline)?;
     let reply = EnrolReply {
         subject: Some((&subject).into()),
-        faces: faces.iter().map(|(f, _)| f.into()).collect(),
+        faces: named.faces.iter().map(Into::into).collect(),
         rejected,
         revision: 0,
         consent_id: Some(consent.id().to_string()),
     };
-    let enrolled = faces.len() as u64;
     let place = crops::Place { tenant, collection: &collection.id, handle: subjects.handle(&subject.id) };
-    let kept = crops::keep(desk, place, retained, wide).await?;
+    let kept = crops::keep(desk, place, retained, std::mem::take(&mut named.wide)).await?;
+    let retains = !kept.is_empty();
+    let subject_id = subject.id.clone();
     let enrolment = Enrolment {
         subject: if request.create {
-            EnrolSubject::New(subject.clone())
+            EnrolSubject::New(subject)
         } else {
-            EnrolSubject::Existing(subject.id.clone(), None)
+            EnrolSubject::Existing(subject_id.clone(), None)
         },
-        faces,
-        crops: kept.clone(),
+        faces: named.faces.iter().cloned().zip(templates).collect(),
+        crops: kept,
         required_consent: consent.on_record(),
         consent: consent.to_record(),
-        job_id: job.clone(),
-        reply: wire::encode_reply(&v1::Reply {
-            job_id: job.to_string(),
-            outcome: Some(v1::reply::Outcome::Enrol(reply.clone())),
-            ..v1::Reply::default()
-        }),
+        collection: Some(resolved.version),
+        reply: kept_reply(&job, &reply),
+        job_id: job,
         accepted_at: asked.accepted_at,
         now,
     };
-    let start = std::time::Instant::now();
-    let outcome = subjects.enrol(&enrolment).await.map_err(store_problem);
-    context.timings.since(Stage::Store, start);
-    // Where it is not known whether the commit took effect, the crops are left to the sweep.
-    let outcome = outcome?;
-    if !matches!(outcome, Outcome::Committed(_)) {
-        crops::take_back(desk, place, kept).await;
-    }
+    let writing = Writing { desk, subjects: &subjects, place, named: &named, context };
+    let (outcome, resolved) = writing.commit(enrolment, resolved).await?;
     match outcome {
         Outcome::Committed(revision) => {
-            desk.metrics.enrolled_faces.with_label_values(&["enrolled"]).inc_by(enrolled);
-            if !request.create {
-                desk.seen.note(tenant, &collection, &subject.id);
+            desk.metrics.enrolled_faces.with_label_values(&["enrolled"]).inc_by(named.faces.len() as u64);
+            if retains {
+                desk.due.retained(tenant, &collection);
             }
-            Ok(EnrolReply { revision: revision.0, ..reply })
+            if !request.create {
+                desk.seen.note(tenant, &collection, &subject_id);
+            }
+            Ok(done(EnrolReply { revision: revision.0, ..reply }, &resolved))
         }
-        Outcome::AlreadyDone(stored) => replayed(desk, Space::collection(tenant, &collection.id), stored).await,
-        other => Err(refused(&other, &collection, &subject.id)),
+        Outcome::AlreadyDone(stored) => {
+            Ok(done(replayed(desk, Space::collection(tenant, &collection.id), stored).await?, &resolved))
+        }
+        other => Err(refused(&other, &collection, &subject_id)),
+    }
+}
+
+/// The reply as a second delivery of the job finds it.
+fn kept_reply(job: &JobId, reply: &EnrolReply) -> Bytes {
+    let outcome = Some(v1::reply::Outcome::Enrol(reply.clone()));
+    wire::encode_reply(&v1::Reply { job_id: job.to_string(), outcome, ..v1::Reply::default() })
+}
+
+fn done(reply: EnrolReply, resolved: &Resolved) -> Done {
+    Done { outcome: v1::reply::Outcome::Enrol(reply), model_version: Arc::clone(&resolved.served.version) }
+}
+
+/// What the commit of an enrolment needs.
+struct Writing<'a> {
+    desk: &'a Desk,
+    subjects: &'a Subjects,
+    place: crops::Place<'a>,
+    named: &'a Named,
+    context: &'a Context,
+}
+
+impl Writing<'_> {
+    /// Commits. Where other models are to be written by now than when the collection was read, the faces are embedded by
+    /// those as well, and it is tried again; gives the collection as it was in the end.
+    async fn commit(&self, mut enrolment: Enrolment, mut resolved: Resolved) -> Result<(Outcome, Resolved), Problem> {
+        let Self { desk, place, named, context, .. } = self;
+        let start = std::time::Instant::now();
+        let outcome = loop {
+            let outcome = self.subjects.enrol(&enrolment).await.map_err(store_problem);
+            if !matches!(outcome, Ok(Outcome::CollectionChanged)) || in_time(context.deadline).is_err() {
+                break outcome;
+            }
+            resolved = desk.collection(place.tenant, place.collection.as_str()).await?;
+            let templates = templates::of(desk, place.tenant, &resolved, &named.crops, context).await?;
+            enrolment.faces = named.faces.iter().cloned().zip(templates).collect();
+            enrolment.collection = Some(resolved.version);
+        };
+        context.timings.since(Stage::Store, start);
+        // Where it is not known whether the commit took effect, the crops are left to the sweep.
+        let outcome = outcome?;
+        if !matches!(outcome, Outcome::Committed(_)) {
+            crops::take_back(desk, *place, enrolment.crops).await;
+        }
+        Ok((outcome, resolved))
     }
 }
 
@@ -138,34 +179,32 @@ fn refused(outcome: &Outcome, collection: &Collection, subject: &SubjectId) -> P
         Outcome::ConsentChanged => {
             Problem::new(ErrorCode::ConsentRequired, "the consent was withdrawn while the images were being read")
         }
+        Outcome::CollectionChanged => {
+            Problem::new(ErrorCode::DeadlineExceeded, "the collection was being changed until the deadline passed")
+        }
         Outcome::Committed(_) | Outcome::AlreadyDone(_) => {
             Problem::new(ErrorCode::Internal, "the enrolment ended unexpectedly")
         }
     }
 }
 
-/// Faces with their templates, and the crops of those that are to be retained.
-type Named = (Vec<(EnrolledFace, Template)>, Vec<(FaceId, Rgb8)>);
-
-/// Gives each face its id, with its template and with its crop where there is one to retain.
-fn named(found: impl Iterator<Item = (AlignedFace, Template)>, subject: &SubjectId, now: Timestamp) -> Named {
-    let (mut faces, mut wide) = (Vec::new(), Vec::new());
-    for (found, template) in found {
-        let face = enrolled(found.face, subject, &template, now);
-        wide.extend(found.wide.map(|crop| (face.id.clone(), crop)));
-        faces.push((face, template));
-    }
-    (faces, wide)
+/// Faces with their ids, in order: what each embedder sees of them, and what is to be retained of those where something is.
+struct Named {
+    faces: Vec<EnrolledFace>,
+    crops: Vec<Rgb8>,
+    wide: Vec<(FaceId, Rgb8)>,
 }
 
-fn enrolled(face: Face, subject_id: &SubjectId, template: &Template, now: Timestamp) -> EnrolledFace {
-    EnrolledFace {
-        id: FaceId::generate(),
-        subject_id: subject_id.clone(),
-        face,
-        contract: template.contract(),
-        created_at: now,
+/// Gives each face its id.
+fn named(found: Vec<AlignedFace>, subject: &SubjectId, (contract, now): (ContractId, Timestamp)) -> Named {
+    let mut named = Named { faces: Vec::new(), crops: Vec::new(), wide: Vec::new() };
+    for AlignedFace { face, crop, wide } in found {
+        let id = FaceId::generate();
+        named.wide.extend(wide.map(|wide| (id.clone(), wide)));
+        named.crops.push(crop);
+        named.faces.push(EnrolledFace { id, subject_id: subject.clone(), face, contract, created_at: now });
     }
+    named
 }
 
 /// The consent an enrolment rests on.

@@ -1,14 +1,16 @@
 //! Identify: the faces of each image (or embeddings) against a whole collection, 1:N.
 
+use std::sync::Arc;
+
 use domain::{
-    Candidate, Collection, Decision, ErrorCode, Face, Metadata, Problem, ResolvedThreshold, SubjectId, Template,
-    TenantId, ThresholdSpec, decide,
+    Candidate, Decision, ErrorCode, Face, Metadata, Problem, ResolvedThreshold, SubjectId, Template, TenantId,
+    ThresholdSpec, decide,
 };
 use futures::future::join_all;
-use gallery::{Hit, Index};
-use wire::v1::{Embedding, IdentifyReply, IdentifyRequest, Image, identify_reply::Result as Answer};
+use gallery::Hit;
+use wire::v1::{Embedding, IdentifyReply, IdentifyRequest, Image, identify_reply::Result as Answer, reply::Outcome};
 
-use super::{Desk, cosine, purpose};
+use super::{Desk, Done, cosine, purpose, resolved::Resolved};
 use crate::{
     pipeline::Context,
     stages::search::{Scope, current, search},
@@ -26,19 +28,20 @@ pub(super) async fn run(
     tenant: &TenantId,
     request: IdentifyRequest,
     context: &Context,
-) -> Result<IdentifyReply, Problem> {
-    let collection = desk.collection(tenant, &request.collection_id).await?;
-    let purpose = purpose(&collection, &request.purpose)?;
+) -> Result<Done, Problem> {
+    let resolved = desk.collection(tenant, &request.collection_id).await?;
+    let collection = &resolved.collection;
+    let purpose = purpose(collection, &request.purpose)?;
     let filters = filters(&request)?;
     let limit = request.limit.max(1) as usize;
     // Probes first: the gallery is brought up to date as late as can be.
     let probes = if request.embeddings.is_empty() {
-        of_images(desk, request.images, request.max_faces.max(1) as usize, context).await?
+        of_images(&resolved, request.images, request.max_faces.max(1) as usize, context).await?
     } else {
-        of_embeddings(desk, &request.embeddings)?
+        of_embeddings(&resolved, &request.embeddings)?
     };
     desk.fence.check()?;
-    let gallery = current(&desk.galleries, tenant, &collection, context).await?;
+    let gallery = current(&desk.galleries, tenant, collection, context).await?;
     let scope = Scope {
         purpose,
         at: desk.galleries.now(),
@@ -52,33 +55,39 @@ pub(super) async fn run(
     // Every template compared is one more chance of a false match: those that a filter or a consent leaves out are none.
     let compared = hits.iter().map(|h| h.compared_rows as u64).max();
     let default = ThresholdSpec::fpir(collection.decision.target_fpir);
-    let comparisons = compared.unwrap_or_else(|| gallery.index().len() as u64);
-    let threshold = desk.threshold(request.threshold, default, comparisons)?;
-    let round = Round { desk, tenant, collection: &collection, threshold: &threshold, limit };
+    let comparisons = compared.unwrap_or_else(|| gallery.len() as u64);
+    let threshold = resolved.threshold(request.threshold, default, comparisons)?;
+    let round = Round { desk, tenant, resolved: &resolved, threshold: &threshold, limit };
     let mut hits = hits.into_iter();
     let answers = probes.into_iter().map(|entry| match entry {
         Ok(probe) => round.answer(&probe, hits.next().map_or_else(Vec::new, |h| h.hits)),
         Err((image_index, problem)) => Answer { image_index, problem: Some(problem.into()), ..Answer::default() },
     });
     let answers = answers.collect();
-    Ok(IdentifyReply {
+    let reply = IdentifyReply {
         results: answers,
         threshold: Some(threshold.into()),
         revision: gallery.revision().0,
-        exact: gallery.index().exact(),
-    })
+        exact: gallery.exact(),
+    };
+    Ok(Done { outcome: Outcome::Identify(reply), model_version: Arc::clone(&resolved.served.version) })
 }
 
 type Probes = Vec<Result<Probe, (u32, Problem)>>;
 
 /// Faces of all images; an image without one, or that failed, is an entry of its own. A lone image that failed fails
 /// the request.
-async fn of_images(desk: &Desk, images: Vec<Image>, max_faces: usize, context: &Context) -> Result<Probes, Problem> {
+async fn of_images(
+    resolved: &Resolved,
+    images: Vec<Image>,
+    max_faces: usize,
+    context: &Context,
+) -> Result<Probes, Problem> {
     if images.is_empty() {
         return Err(Problem::invalid("/image", "an image or an embedding is needed"));
     }
     let alone = images.len() == 1;
-    let found = images.into_iter().map(|image| desk.pipeline.analyse(image.data, max_faces, context));
+    let found = images.into_iter().map(|image| resolved.served.pipeline.analyse(image.data, max_faces, context));
     let mut probes = Probes::new();
     for (image_index, analysis) in (0u32..).zip(join_all(found).await) {
         let analysis = analysis.and_then(|a| {
@@ -96,8 +105,8 @@ async fn of_images(desk: &Desk, images: Vec<Image>, max_faces: usize, context: &
     Ok(probes)
 }
 
-fn of_embeddings(desk: &Desk, embeddings: &[Embedding]) -> Result<Probes, Problem> {
-    let probe = |(image_index, e)| Ok(Ok(Probe { image_index, face: None, template: desk.probe(e)? }));
+fn of_embeddings(resolved: &Resolved, embeddings: &[Embedding]) -> Result<Probes, Problem> {
+    let probe = |(image_index, e)| Ok(Ok(Probe { image_index, face: None, template: resolved.probe(e)? }));
     (0u32..).zip(embeddings).map(probe).collect()
 }
 
@@ -118,7 +127,7 @@ fn filters(request: &IdentifyRequest) -> Result<Filters, Problem> {
 struct Round<'a> {
     desk: &'a Desk,
     tenant: &'a TenantId,
-    collection: &'a Collection,
+    resolved: &'a Resolved,
     threshold: &'a ResolvedThreshold,
     limit: usize,
 }
@@ -126,14 +135,14 @@ struct Round<'a> {
 impl Round<'_> {
     fn answer(&self, probe: &Probe, hits: Vec<Hit>) -> Answer {
         let scores: Vec<f64> = hits.iter().map(|h| cosine(h.score)).collect();
-        let (decision, margin) = decide(&scores, self.threshold.score, self.collection.decision.min_margin);
+        let (decision, margin) = decide(&scores, self.threshold.score, self.resolved.collection.decision.min_margin);
         let metrics = &self.desk.metrics;
         if let Some(top) = scores.first() {
             metrics.top_score.observe(*top);
         }
         metrics.decisions.with_label_values(&[label(decision)]).inc();
         if let (Decision::Match, Some(top)) = (decision, hits.first()) {
-            self.desk.seen.note(self.tenant, self.collection, &top.subject.id);
+            self.desk.seen.note(self.tenant, &self.resolved.collection, &top.subject.id);
         }
         let reaching = hits.into_iter().zip(1u32..).zip(&scores).filter(|(_, s)| **s >= self.threshold.score);
         let candidates = reaching.take(self.limit).map(|((hit, rank), &score)| Candidate {
@@ -141,7 +150,7 @@ impl Round<'_> {
             external_id: hit.subject.external_id.clone(),
             face_id: hit.face_id,
             score,
-            fmr_at_score: self.desk.calibration.fmr_at(score),
+            fmr_at_score: self.resolved.calibration.fmr_at(score),
             rank,
         });
         Answer {

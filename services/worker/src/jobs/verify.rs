@@ -1,10 +1,12 @@
 //! Verify: one face against the templates of one subject, 1:1.
 
+use std::sync::Arc;
+
 use domain::{Decision, ErrorCode, Face, Problem, Purpose, SubjectId, Template, TenantId, Timestamp, decide};
 use store::{Lookup, Subjects};
-use wire::v1::{VerifyReply, VerifyRequest};
+use wire::v1::{VerifyReply, VerifyRequest, reply::Outcome};
 
-use super::{Desk, cosine, purpose, store_problem};
+use super::{Desk, Done, cosine, purpose, resolved::Resolved, store_problem};
 use crate::{
     choose::{choose, faces_needed},
     pipeline::Context,
@@ -16,17 +18,18 @@ pub(super) async fn run(
     tenant: &TenantId,
     request: VerifyRequest,
     context: &Context,
-) -> Result<VerifyReply, Problem> {
-    let collection = desk.collection(tenant, &request.collection_id).await?;
-    let purpose = purpose(&collection, &request.purpose)?;
+) -> Result<Done, Problem> {
+    let resolved = desk.collection(tenant, &request.collection_id).await?;
+    let collection = &resolved.collection;
+    let purpose = purpose(collection, &request.purpose)?;
     let subject = SubjectId::new(&request.subject_id).map_err(|e| Problem::invalid("subject_id", e.to_string()))?;
-    let threshold = desk.threshold(request.threshold, desk.config.verification, 1)?;
+    let threshold = resolved.threshold(request.threshold, desk.config.verification, 1)?;
     let subjects = desk.subjects(tenant, &collection.id);
     known(subjects.get(&subject).await.map_err(store_problem)?, &subject)?;
 
-    let (face, template) = probe(desk, request, context).await?;
+    let (face, template) = probe(&resolved, request, context).await?;
     desk.fence.check()?;
-    let gallery = current(&desk.galleries, tenant, &collection, context).await?;
+    let gallery = current(&desk.galleries, tenant, collection, context).await?;
     let at = desk.galleries.now();
     let scope = Scope { purpose: purpose.clone(), at, limit: 1, filter: None, subjects: Some(vec![subject.clone()]) };
     let hits = search(&desk.pipeline.cpu, &gallery, vec![template], scope, context).await?;
@@ -40,17 +43,18 @@ pub(super) async fn run(
     let score = cosine(best.score);
     let (decision, _) = decide(&[score], threshold.score, 0.0);
     if decision == Decision::Match {
-        desk.seen.note(tenant, &collection, &subject);
+        desk.seen.note(tenant, collection, &subject);
     }
-    Ok(VerifyReply {
+    let reply = VerifyReply {
         face: face.as_ref().map(Into::into),
         decision: wire::v1::Decision::from(decision).into(),
         score,
-        fmr_at_score: desk.calibration.fmr_at(score),
+        fmr_at_score: resolved.calibration.fmr_at(score),
         face_id: best.face_id.to_string(),
         threshold: Some(threshold.into()),
         revision: gallery.revision().0,
-    })
+    };
+    Ok(Done { outcome: Outcome::Verify(reply), model_version: Arc::clone(&resolved.served.version) })
 }
 
 /// `consent_required` unless a consent of the subject covers the purpose.
@@ -64,15 +68,19 @@ async fn permitted(subjects: &Subjects, subject: &SubjectId, purpose: &Purpose, 
 }
 
 /// The face to compare: of the image, or the caller's own embedding.
-async fn probe(desk: &Desk, request: VerifyRequest, context: &Context) -> Result<(Option<Face>, Template), Problem> {
+async fn probe(
+    resolved: &Resolved,
+    request: VerifyRequest,
+    context: &Context,
+) -> Result<(Option<Face>, Template), Problem> {
     let selection = request.face_selection();
     if let Some(e) = &request.embedding {
-        return Ok((None, desk.probe(e)?));
+        return Ok((None, resolved.probe(e)?));
     }
     let image = request.image.ok_or_else(|| Problem::invalid("/image", "an image or an embedding is needed"))?;
-    let found = desk.pipeline.detect(image.data, faces_needed(selection), context).await?;
+    let found = resolved.served.pipeline.detect(image.data, faces_needed(selection), context).await?;
     let chosen = choose(&found.faces, selection)?;
-    let template = desk.pipeline.embed_one(&chosen.crop, context).await?;
+    let template = resolved.served.pipeline.embed_one(&chosen.crop, context).await?;
     Ok((Some(chosen.face.clone()), template))
 }
 

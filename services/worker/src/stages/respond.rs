@@ -9,19 +9,23 @@ use queue::{Delivery, OnRejected, QueueError, Rejection};
 use wire::v1::{Envelope, Reply, envelope::Request, reply::Outcome};
 
 use crate::{
-    jobs::{Desk, bulk},
+    jobs::{Desk, Done, bulk, promotion},
     timings::Timings,
 };
 
 /// The reply to a job.
 #[must_use]
-pub fn reply(desk: &Desk, worker: &str, job_id: &str, outcome: Result<Outcome, Problem>, timings: &Timings) -> Reply {
+pub fn reply(desk: &Desk, worker: &str, job_id: &str, outcome: Result<Done, Problem>, timings: &Timings) -> Reply {
+    let (outcome, model_version) = match outcome {
+        Ok(done) => (done.outcome, done.model_version.to_string()),
+        Err(p) => (Outcome::Problem(p.into()), desk.model_version.clone()),
+    };
     Reply {
         job_id: job_id.to_owned(),
         worker: worker.to_owned(),
-        model_version: desk.model_version.clone(),
+        model_version,
         timings: timings.to_wire(),
-        outcome: Some(outcome.unwrap_or_else(|p| Outcome::Problem(p.into()))),
+        outcome: Some(outcome),
     }
 }
 
@@ -78,6 +82,8 @@ impl OnRejected for KeepRejected {
         let Some(problem) = why.problem() else { return };
         if matches!(envelope.request, Some(Request::Bulk(_))) {
             end_bulk(&self.0, envelope, problem).await;
+        } else if let Some(Request::Promotion(request)) = &envelope.request {
+            promotion::given_up(&self.0, envelope, request, &problem).await;
         } else if envelope.keep_result {
             let about = envelope.request.as_ref().and_then(wire::told_of);
             let outcome = Some(Outcome::Problem(problem.into()));

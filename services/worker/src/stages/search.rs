@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Instant};
 
 use domain::{Collection, ErrorCode, Metadata, Problem, Purpose, SubjectId, Template, TenantId, Timestamp};
-use gallery::{CollectionGallery, Galleries, GalleryError, Hits, Index, Permit, Query};
+use gallery::{CollectionGallery, Galleries, GalleryError, Hits, Permit, Query};
 
 use crate::{cpu::CpuPool, pipeline::Context, timings::Stage};
 
@@ -52,22 +52,19 @@ pub async fn search(
     context: &Context,
 ) -> Result<Vec<Hits>, Problem> {
     let start = Instant::now();
-    if gallery.index().is_empty() && gallery.other_contract_rows() > 0 {
+    if gallery.is_empty() && gallery.other_contract_rows() > 0 {
         let detail = "the collection was enrolled with another embedding model than the one in use";
         return Err(Problem::new(ErrorCode::CollectionModelMismatch, detail));
     }
-    let index = Arc::clone(gallery.index());
-    let shares = index.shares_passes(probes.len());
+    let (gallery, shares) = (Arc::clone(gallery), gallery.shares_passes(probes.len()));
     let work = move || {
-        let values: Vec<Vec<f32>> = probes.iter().map(Template::to_f32).collect();
-        let query = |values| Query {
+        let wanted = Query {
             filter: scope.filter.as_ref(),
             subjects: scope.subjects.as_deref(),
             permit: Some(Permit { purpose: &scope.purpose, at: scope.at }),
-            ..Query::new(values, scope.limit)
+            ..Query::new(&[], scope.limit)
         };
-        let queries: Vec<Query<'_>> = values.iter().map(|v| query(v)).collect();
-        index.search_many(&queries)
+        gallery.search(&probes, wanted)
     };
     let hits = if shares {
         // Searches that wait to share a pass hold no core; the gallery has threads of its own for the pass.

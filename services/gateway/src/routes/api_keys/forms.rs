@@ -39,8 +39,8 @@ pub(super) struct NewKey {
 impl NewKey {
     /// What it may do, if the form is fine.
     pub fn checked(&self, now: Timestamp) -> Result<ScopeSet, Problem> {
-        if self.name.trim().is_empty() || self.name.len() > 200 {
-            return Err(Problem::invalid("/name", "has 1 to 200 bytes"));
+        if self.name.trim().is_empty() || self.name.chars().count() > 200 {
+            return Err(Problem::invalid("/name", "has 1 to 200 characters"));
         }
         let scopes: ScopeSet = self.roles.iter().flat_map(|r| r.scopes()).chain(self.scopes.iter().copied()).collect();
         if scopes.is_empty() {

@@ -9,16 +9,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    Collection, CollectionId, Consent, ConsentPolicy, ErrorCode, Problem, Purpose, Scope, SubjectId, Timestamp,
+    Collection, CollectionId, Consent, ConsentPolicy, ErrorCode, FaceId, Problem, Purpose, Scope, SubjectId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use store::{ImportOutcome, RepoError, Subjects, Templates, WholeSubject};
+use store::{ImportOutcome, Subjects, Templates, WholeSubject};
 use tokio::task::JoinHandle;
-use transfer::{MEDIA_TYPE, Manifest, SubjectLine};
+use transfer::{CropLine, MEDIA_TYPE, Manifest, SubjectLine};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     allowed,
+    crops::Place,
     file::{File, Read},
     key, permit,
     results::{Exported, ImportLine, Results},
@@ -60,7 +61,8 @@ pub(super) struct ImportQuery {
 ///
 /// Enrols the subjects of an export into an existing collection of the same embedding contract, each as an enrolment
 /// would be: one of its consents must be in force, serve one of this collection's purposes and state what it asks of
-/// consents; its faces must pass the quality gate. The collection keeps its own policy. Subjects that are here already stay as they are, so the request can be
+/// consents; its faces must pass the quality gate. The collection keeps its own policy; crops come along if that retains
+/// them and a consent allows training. Subjects that are here already stay as they are, so the request can be
 /// repeated; one that was erased here is not brought back. The answer comes at the end, with a line about each subject.
 /// A file that is cut or was changed is a problem that says how far it was imported. Needs `subjects:write` and
 /// `consents` too.
@@ -88,12 +90,15 @@ pub(super) async fn import(
     comparable(&manifest, &collection)?;
     let templates = Templates::new(app.store.clone(), &call.principal.tenant, &id);
     let one = templates.scan_templates(None, 1).await?.0;
+    let dimensions = one.first().and_then(|row| row.templates.of(collection.contract)).map(|t| t.values().len());
     let Manifest { created_at, collection: exported, revision, .. } = manifest;
+    let crops = Place::of(app.crops.as_ref(), &call.principal.tenant, &collection);
     let mut import = Import {
+        crops,
         subjects: app.subjects(&call.principal, &id),
         collection,
         on_conflict: query.on_conflict.unwrap_or_default(),
-        dimensions: one.first().map(|row| row.template.values().len()),
+        dimensions,
         under_way: VecDeque::new(),
         results: Results::new(Exported { created_at, collection: exported, revision }, call.request_id),
     };
@@ -126,16 +131,21 @@ fn comparable(manifest: &Manifest, collection: &Collection) -> Result<()> {
     Err(ApiProblem::new(ErrorCode::CollectionModelMismatch, detail))
 }
 
-/// A subject being enrolled.
+/// A subject being enrolled; how that ended, and how many of its crops were written.
 struct UnderWay {
     line: u64,
     id: SubjectId,
-    outcome: JoinHandle<Result<ImportOutcome, RepoError>>,
+    outcome: JoinHandle<Result<(ImportOutcome, usize), ApiProblem>>,
 }
+
+/// Crops that came with a subject, by face.
+type Came = Vec<(FaceId, CropLine, Vec<u8>)>;
 
 /// An import under way.
 struct Import {
     subjects: Subjects,
+    /// Where crops are kept, if the collection keeps any.
+    crops: Option<Place>,
     collection: Collection,
     on_conflict: OnConflict,
     /// Values of a template, once there is one.
@@ -166,9 +176,9 @@ impl Import {
         };
         let id = subject.subject.id.clone();
         match self.checked(subject) {
-            Ok(whole) => {
-                let subjects = self.subjects.clone();
-                let outcome = tokio::spawn(async move { subjects.import(&whole, Timestamp::now()).await });
+            Ok((whole, came)) => {
+                let (subjects, place) = (self.subjects.clone(), self.crops.clone());
+                let outcome = tokio::spawn(enrolled(subjects, place, whole, came));
                 self.under_way.push_back(UnderWay { line, id, outcome });
             }
             Err(problem) => self.results.failed(line, Some(id), problem),
@@ -176,7 +186,7 @@ impl Import {
     }
 
     /// What the types cannot see to: an export is as hostile as any other input.
-    fn checked(&mut self, line: SubjectLine) -> Result<WholeSubject, Problem> {
+    fn checked(&mut self, line: SubjectLine) -> Result<(WholeSubject, Came), Problem> {
         let SubjectLine { subject, consents, faces: lines, seen_at } = line;
         let now = Timestamp::now();
         enrol::check(subject.external_id.as_ref(), &subject.metadata)?;
@@ -190,8 +200,13 @@ impl Import {
         if consent_ids.len() < consents.len() || face_ids.len() < lines.len() {
             return Err(mismatch("a face or a consent is there twice"));
         }
-        let mut faces = Vec::with_capacity(lines.len());
-        for face in lines {
+        let (mut faces, mut came) = (Vec::with_capacity(lines.len()), Vec::new());
+        for mut face in lines {
+            // What is not kept here is not looked at either.
+            if let Some(crop) = face.crop.take().filter(|_| self.crops.is_some()) {
+                let png = crop.read().map_err(|e| mismatch(&e))?;
+                came.push((face.face.id.clone(), crop, png));
+            }
             let (mut face, template) = face.read().map_err(|e| mismatch(&e))?;
             let (has, expected) = (template.values().len(), *self.dimensions.get_or_insert(template.values().len()));
             if has != expected {
@@ -201,15 +216,17 @@ impl Import {
             face.subject_id = subject.id.clone();
             faces.push((face, template));
         }
-        Ok(WholeSubject { subject, consents, faces, seen_at: seen_at.map(|at| at.min(now)) })
+        let (crops, seen_at) = (Vec::new(), seen_at.map(|at| at.min(now)));
+        Ok((WholeSubject { subject, consents, faces, crops, seen_at }, came))
     }
 
     /// Waits for the subject begun first. What the store does not do breaks the import off.
     async fn settle(&mut self) -> Result<()> {
         let Some(UnderWay { line, id, outcome }) = self.under_way.pop_front() else { return Ok(()) };
         let outcome = outcome.await.map_err(|_| ApiProblem::new(ErrorCode::Internal, "a subject's enrolment ended"))?;
-        match outcome? {
-            ImportOutcome::Created { faces, left_out } => self.results.created(line, id, (faces, left_out)),
+        let (outcome, crops) = outcome?;
+        match outcome {
+            ImportOutcome::Created { faces, left_out, .. } => self.results.created(line, id, (faces, left_out, crops)),
             ImportOutcome::Exists if self.on_conflict == OnConflict::Skip => self.results.skipped(line, id),
             ImportOutcome::CollectionGone => {
                 let detail = format!("the collection {} was deleted meanwhile", self.collection.id);
@@ -249,6 +266,24 @@ impl Import {
         };
         Problem::new(code, detail)
     }
+}
+
+/// Enrols one subject, and writes the objects of those of its crops that may be kept.
+async fn enrolled(
+    subjects: Subjects,
+    place: Option<Place>,
+    mut whole: WholeSubject,
+    came: Came,
+) -> Result<(ImportOutcome, usize)> {
+    let handle = subjects.handle(&whole.subject.id);
+    let sealed = place.as_ref().map(|place| place.seal(handle, came)).transpose()?.unwrap_or_default();
+    whole.crops = sealed.iter().map(|(face, record, _)| (face.clone(), record.clone())).collect();
+    let outcome = subjects.import(&whole, Timestamp::now()).await?;
+    let written = match (&outcome, place) {
+        (ImportOutcome::Created { crops, .. }, Some(place)) => place.write(handle, sealed, crops).await,
+        _ => 0,
+    };
+    Ok((outcome, written))
 }
 
 fn mismatch(detail: &str) -> Problem {

@@ -57,6 +57,9 @@ pub(super) struct SubjectResult {
     /// Faces that do not pass the collection's quality gate, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faces_left_out: Option<usize>,
+    /// Crops kept of these faces, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crops: Option<usize>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<ProblemBody>,
@@ -94,6 +97,8 @@ pub(super) struct Summary {
     failed: u64,
     /// Faces enrolled.
     faces: u64,
+    /// Crops kept.
+    crops: u64,
     /// Subjects of these without a line of their own, because there were too many.
     unlisted: u64,
 }
@@ -111,9 +116,10 @@ impl Results {
         Self { text, summary: Summary::default(), request }
     }
 
-    pub fn created(&mut self, line: u64, id: SubjectId, (faces, left_out): (usize, usize)) {
+    pub fn created(&mut self, line: u64, id: SubjectId, (faces, left_out, crops): (usize, usize, usize)) {
         self.summary.created += 1;
         self.summary.faces += faces as u64;
+        self.summary.crops += crops as u64;
         let faces_left_out = Some(left_out).filter(|n| *n > 0);
         let status = ImportStatus::Created;
         self.add(SubjectResult {
@@ -122,6 +128,7 @@ impl Results {
             status,
             faces: Some(faces),
             faces_left_out,
+            crops: Some(crops).filter(|n| *n > 0),
             problem: None,
         });
     }
@@ -129,14 +136,16 @@ impl Results {
     pub fn skipped(&mut self, line: u64, id: SubjectId) {
         self.summary.skipped += 1;
         let (status, subject_id) = (ImportStatus::Skipped, Some(id));
-        self.add(SubjectResult { line, subject_id, status, faces: None, faces_left_out: None, problem: None });
+        let (faces, faces_left_out, crops) = (None, None, None);
+        self.add(SubjectResult { line, subject_id, status, faces, faces_left_out, crops, problem: None });
     }
 
     pub fn failed(&mut self, line: u64, subject_id: Option<SubjectId>, problem: Problem) {
         self.summary.failed += 1;
         let problem = Some(problem::body(problem, self.request.clone()));
         let status = ImportStatus::Failed;
-        self.add(SubjectResult { line, subject_id, status, faces: None, faces_left_out: None, problem });
+        let (faces, faces_left_out, crops) = (None, None, None);
+        self.add(SubjectResult { line, subject_id, status, faces, faces_left_out, crops, problem });
     }
 
     fn add(&mut self, result: SubjectResult) {
@@ -174,4 +183,42 @@ fn encoded(line: &ImportLine) -> Vec<u8> {
     let mut text = serde_json::to_vec(line).unwrap_or_default();
     text.push(b'\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who can be counted on to read it has a line for each failure, and a number for the rest.
+    #[test]
+    fn an_answer_does_not_grow_beyond_what_is_held_and_failures_are_listed_longest() {
+        let collection = serde_json::from_value(serde_json::json!({
+            "id": "staff", "purposes": ["a"], "contract": "00".repeat(16), "created_at": "2026-01-01T00:00:00Z",
+            "updated_at": "2026-01-01T00:00:00Z",
+        }));
+        let exported = Exported { created_at: Timestamp::now(), collection: collection.unwrap(), revision: 1 };
+        let mut results = Results::new(exported, RequestId::generate());
+        let id = |n: u64| SubjectId::new("x".repeat(50) + &n.to_string()).unwrap();
+        let line = results.text.len();
+        results.created(0, id(0), (1, 0, 0));
+        let line = results.text.len() - line;
+        let fit = (HELD.0 / line + 1) as u64;
+        (1..=fit + 1_000).for_each(|n| results.created(n, id(n), (1, 0, 1)));
+        let full = results.text.len();
+        assert!((HELD.0..HELD.0 + 2 * line).contains(&full) && results.summary.unlisted >= 1_000, "{full}");
+        results.skipped(1, id(1));
+        assert_eq!(results.text.len(), full);
+        results.failed(7, Some(id(7)), Problem::invalid("/x", "why"));
+        assert!(results.text.len() > full, "a failure is told all the same");
+        let (unlisted, created) = (results.summary.unlisted, results.summary.created);
+        let text = String::from_utf8(results.finish()).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let summary = &lines.last().unwrap()["summary"];
+        assert_eq!(
+            (&summary["created"], &summary["skipped"], &summary["failed"]),
+            (&created.into(), &1.into(), &1.into())
+        );
+        // Every subject has a line or is counted without one; beside them the manifest and the summary.
+        assert_eq!(lines.len() as u64 - 2 + unlisted, created + 2);
+    }
 }

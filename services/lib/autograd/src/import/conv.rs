@@ -85,7 +85,8 @@ impl<'m> Builder<'m> {
             self.axes(node, 1)?.ok_or_else(|| unsupported(node, "it goes over all axes, that of the samples too"))?
         };
         let axes: Option<Vec<usize>> = axes.iter().map(|a| x.axis(*a)).collect();
-        let axes = axes.ok_or_else(|| unsupported(node, "it goes over the samples, or over axes that are not there"))?;
+        let axes =
+            axes.ok_or_else(|| unsupported(node, "it goes over the samples, or over axes that are not there"))?;
         let (memory, order) = (x.memory(), if x.channels_last { vec![1, 2, 0] } else { (0..x.dims.len()).collect() });
         let mut steps = vec![0; memory.len()];
         let mut step = 1;
@@ -95,7 +96,8 @@ impl<'m> Builder<'m> {
                 step *= memory[place];
             }
         }
-        let arg = self.emit(Mean { strides: Strides { dims: memory, steps, of_sample: step } }, vec![x.arg], step, x.batched);
+        let arg =
+            self.emit(Mean { strides: Strides { dims: memory, steps, of_sample: step } }, vec![x.arg], step, x.batched);
         let kept = |axis: &usize| !axes.contains(axis);
         let mut made = Tensor { arg, ..x.clone() };
         if keep {
@@ -123,7 +125,8 @@ impl<'m> Builder<'m> {
 /// Two numbers, for height and width.
 fn pair(node: &NodeProto, name: &str) -> Result<Option<[usize; 2]>, Error> {
     let Some(attribute) = attribute(node, name) else { return Ok(None) };
-    let numbers: Option<Vec<usize>> = attribute.ints.iter().map(|i| usize::try_from(*i).ok().filter(|i| *i > 0)).collect();
+    let numbers: Option<Vec<usize>> =
+        attribute.ints.iter().map(|i| usize::try_from(*i).ok().filter(|i| *i > 0)).collect();
     match numbers.as_deref() {
         Some(&[height, width]) => Ok(Some([height, width])),
         _ => Err(unsupported(node, format!("{name} is not two positive numbers"))),
@@ -150,7 +153,8 @@ fn window(node: &NodeProto, x: &Tensor, kernel: [usize; 2]) -> Result<Window, Er
     let mut output = [0; 2];
     for axis in 0..2 {
         let room = (input[axis] + pads[axis] + pads[axis + 2]).checked_sub(kernel[axis]);
-        output[axis] = room.ok_or_else(|| unsupported(node, "the picture is smaller than the kernel"))? / stride[axis] + 1;
+        output[axis] =
+            room.ok_or_else(|| unsupported(node, "the picture is smaller than the kernel"))? / stride[axis] + 1;
     }
     Ok(Window { channels: x.dims[0], input, output, kernel, stride, pad: [pads[0], pads[1]] })
 }

@@ -6,8 +6,8 @@ mod conv;
 mod dense;
 mod layout;
 mod norm;
-mod sizes;
 mod shapes;
+mod sizes;
 mod tensors;
 
 use std::collections::{HashMap, HashSet};
@@ -266,7 +266,9 @@ impl<'m> Builder<'m> {
     fn follower(&self, node: &NodeProto, ops: &[&str]) -> Option<usize> {
         let name = node.output.first()?;
         match self.readers.get(name.as_str()).map(Vec::as_slice) {
-            Some([reader]) if !self.kept.contains(name) && ops.contains(&self.nodes[*reader].op_type()) => Some(*reader),
+            Some([reader]) if !self.kept.contains(name) && ops.contains(&self.nodes[*reader].op_type()) => {
+                Some(*reader)
+            }
             _ => None,
         }
     }

@@ -71,14 +71,8 @@ impl<'m> Builder<'m> {
             inputs.push(b.arg);
             inputs.len() - 1
         });
-        let op = NormAct {
-            channels,
-            running: None,
-            scale: None,
-            shift,
-            slope: Slope::Fixed(1.0),
-            last: Default::default(),
-        };
+        let op =
+            NormAct { channels, running: None, scale: None, shift, slope: Slope::Fixed(1.0), last: Default::default() };
         self.finish(index, (op, inputs), x)
     }
 
@@ -119,7 +113,10 @@ impl<'m> Builder<'m> {
         let axis = axis.ok_or_else(|| unsupported(node, "it goes over the samples"))?;
         let len = x.dims[axis..].iter().product();
         if scale.len() != len || shift.as_ref().is_some_and(|s| s.len() != len) || node.output.len() > 1 {
-            return Err(unsupported(node, "its scale and shift are not one for each value, or more than one output is asked for"));
+            return Err(unsupported(
+                node,
+                "its scale and shift are not one for each value, or more than one output is asked for",
+            ));
         }
         let epsilon = attribute(node, "epsilon").map_or(1e-5, |a| a.f());
         let mut inputs = vec![x.arg, scale.arg];
@@ -135,7 +132,9 @@ impl<'m> Builder<'m> {
         // Before operator set 13 everything from the axis on was one.
         let axis = x.axis(int_attribute(node, "axis").unwrap_or(if self.operator_set < 13 { 1 } else { -1 }));
         let last = axis.is_some_and(|a| a + 1 == x.dims.len());
-        let axis = axis.filter(|_| last || self.operator_set < 13).ok_or_else(|| unsupported(node, "it goes along another axis than the last"))?;
+        let axis = axis
+            .filter(|_| last || self.operator_set < 13)
+            .ok_or_else(|| unsupported(node, "it goes along another axis than the last"))?;
         let len = x.dims[axis..].iter().product();
         let arg = self.emit(Softmax { len }, vec![x.arg], x.len(), x.batched);
         self.bind(node, Tensor { arg, ..x });

@@ -32,9 +32,9 @@ impl<'m> Builder<'m> {
                 let all = || (0..x.dims.len()).filter(|a| x.dims[*a] == 1).collect();
                 let dropped: Option<Vec<usize>> =
                     axes.map_or_else(|| Some(all()), |axes| axes.iter().map(|a| x.axis(*a)).collect());
-                dropped.filter(|d| d.iter().all(|a| x.dims[*a] == 1)).map(|dropped| {
-                    (0..x.dims.len()).filter(|a| !dropped.contains(a)).map(|a| x.dims[a]).collect()
-                })
+                dropped
+                    .filter(|d| d.iter().all(|a| x.dims[*a] == 1))
+                    .map(|dropped| (0..x.dims.len()).filter(|a| !dropped.contains(a)).map(|a| x.dims[a]).collect())
             }
             _ => self.axes(node, 1)?.and_then(|axes| unsqueezed(&x, &axes)),
         };
@@ -68,7 +68,7 @@ impl<'m> Builder<'m> {
             let told = !x.batched || !matches!(sizes.first(), Some(Size::Fixed(-1)));
             dims[open] = x.len().checked_div(known).filter(|n| told && n * known == x.len())?;
         }
-        let of_samples = matches!(sizes.first(), Some(Size::Batch | Size::Fixed(-1 | 0 | 1)));
+        let of_samples = matches!(sizes.first(), Some(Size::Batch | Size::Fixed(-1..=1)));
         (!x.batched || of_samples).then_some(dims)
     }
 

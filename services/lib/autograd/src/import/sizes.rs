@@ -149,7 +149,11 @@ impl<'m> Builder<'m> {
         }
         match self.axes(node, 3).ok()? {
             Some(axes) => <[i64; 1]>::try_from(axes).ok().map(|[axis]| axis),
-            None => attribute(node, "starts").map(|a| a.ints.len()).or_else(|| Some(self.numbers(node, 1)?.len())).filter(|n| *n == 1).map(|_| 0),
+            None => attribute(node, "starts")
+                .map(|a| a.ints.len())
+                .or_else(|| Some(self.numbers(node, 1)?.len()))
+                .filter(|n| *n == 1)
+                .map(|_| 0),
         }
     }
 }

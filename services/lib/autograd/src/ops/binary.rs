@@ -78,7 +78,13 @@ impl Binary {
             left.walk(samples, |at, mine| {
                 let other = others.next().unwrap_or(0);
                 let strides = &self.sides[side];
-                let place = if same { at } else if side == 0 { mine } else { other };
+                let place = if same {
+                    at
+                } else if side == 0 {
+                    mine
+                } else {
+                    other
+                };
                 let step = strides.step();
                 for i in 0..run {
                     let x = a.get(mine + i * left.step()).copied().unwrap_or(0.0);
@@ -119,7 +125,9 @@ impl Op for Binary {
                 match right.step() {
                     1 => to.iter_mut().zip(&inputs[1][other..]).for_each(|(to, b)| *to = arithmetic.of(*to, *b)),
                     step => {
-                        to.iter_mut().enumerate().for_each(|(i, to)| *to = arithmetic.of(*to, inputs[1][other + i * step]));
+                        to.iter_mut()
+                            .enumerate()
+                            .for_each(|(i, to)| *to = arithmetic.of(*to, inputs[1][other + i * step]));
                     }
                 }
             });

@@ -53,7 +53,13 @@ impl Conv {
     }
 
     /// Copies the patches of these pixels, `stride` values each, the group's channels alone.
-    pub(super) fn patches(&self, x: &[f32], pixels: std::ops::Range<usize>, group: usize, (to, stride): (&mut [f32], usize)) {
+    pub(super) fn patches(
+        &self,
+        x: &[f32],
+        pixels: std::ops::Range<usize>,
+        group: usize,
+        (to, stride): (&mut [f32], usize),
+    ) {
         let depth = self.group().0;
         for (pixel, to) in pixels.zip(to.chunks_exact_mut(stride)) {
             for tap in 0..self.taps() {

@@ -1,6 +1,8 @@
 //! The two backward passes of a convolution: gradients of weights as sums of outer products over pixels, gradients of
 //! inputs as convolutions again, one for each phase of the step. Caller: `conv.rs`.
 
+use std::ops::Range;
+
 use super::{
     Context, Scratch, Target,
     conv::{BLOCK, Conv},
@@ -22,9 +24,9 @@ impl Conv {
         let pixels = from.1.len() / self.out;
         let threads = cx.threads;
         if columns * run <= OWN {
-            let part = |r: std::ops::Range<usize>| {
+            let part = |r: Range<usize>| {
                 let mut sums = vec![0.0; columns * run];
-                self.outer(cx.level, from, group, (r, 0..columns), (&mut sums, run));
+                self.outer(cx.level, from, (r, 0..columns, group), (&mut sums, run));
                 sums
             };
             for sums in threads.ranges(pixels, true, part) {
@@ -36,7 +38,7 @@ impl Conv {
         if taps == 1 {
             threads.split(to, run, |first, to| {
                 let rows = first..first + to.len() / run;
-                self.outer(level, from, group, (0..pixels, rows), (to, run));
+                self.outer(level, from, (0..pixels, rows, group), (to, run));
             });
             return;
         }
@@ -44,7 +46,7 @@ impl Conv {
         threads.split(sums, run, |first, sums| {
             sums.fill(0.0);
             let rows = first..first + sums.len() / run;
-            self.outer(level, from, group, (0..pixels, rows), (sums, run));
+            self.outer(level, from, (0..pixels, rows, group), (sums, run));
         });
         self.add_turned(sums, run, to);
     }
@@ -54,8 +56,7 @@ impl Conv {
         &self,
         level: kernels::Level,
         (x, gradient): (&[f32], &[f32]),
-        group: usize,
-        (pixels, rows): (std::ops::Range<usize>, std::ops::Range<usize>),
+        (pixels, rows, group): (Range<usize>, Range<usize>, usize),
         (sums, run): (&mut [f32], usize),
     ) {
         let (taps, (depth, columns)) = (self.taps(), self.group());
@@ -113,7 +114,7 @@ impl Conv {
         let (level, add) = (cx.level, target.adds());
         for phase in 0..w.stride[0] * w.stride[1] {
             let phase = [phase / w.stride[1], phase % w.stride[1]];
-            let read = |axis: usize, tap: usize| (phase[axis] + w.pad[axis] + w.stride[axis] - tap % w.stride[axis]) % w.stride[axis] == 0;
+            let read = |axis: usize, tap: usize| (phase[axis] + w.pad[axis]) % w.stride[axis] == tap % w.stride[axis];
             let taken: Vec<usize> =
                 (0..taps).filter(|t| read(0, t / w.kernel[1]) && read(1, t % w.kernel[1])).collect();
             let tops: Vec<usize> = taken.iter().map(|t| group * columns * depth * taps + t).collect();

@@ -73,8 +73,7 @@ impl Op for Grouped {
             let taps = w.kernel[0] * w.kernel[1];
             let places: Vec<_> = (0..self.size).map(|place| self.weights_back(cx, (x, gradient), place)).collect();
             let (channels, group) = (w.channels, self.size);
-            let turned = (0..weights.len())
-                .map(|i| places[i / taps % group][i % taps * channels + i / (taps * group)]);
+            let turned = (0..weights.len()).map(|i| places[i / taps % group][i % taps * channels + i / (taps * group)]);
             back.add_sums(1, turned);
         }
         let Some(target) = back.target(0) else { return };

@@ -31,8 +31,7 @@ impl Linear {
     fn forward_few(&self, cx: &mut Context<'_>, inputs: &[&[f32]], output: &mut [f32]) {
         let (x, weights, level) = (inputs[0], inputs[1], cx.level);
         let rows = output.len() / self.outputs;
-        let stack =
-            Stack { values: x, tops: &[0], depth: self.inputs, columns: rows, down: 1, right: self.inputs };
+        let stack = Stack { values: x, tops: &[0], depth: self.inputs, columns: rows, down: 1, right: self.inputs };
         let packed = kernels::pack(level, &cx.threads, &stack, &mut cx.scratch.packed);
         let turned = Scratch::grow(&mut cx.scratch.sums, output.len());
         let zeros = &*Scratch::grow(&mut cx.scratch.zeros, self.inputs);
@@ -68,8 +67,7 @@ impl Linear {
             return;
         }
         let (down, right) = if self.by_output { (self.inputs, 1) } else { (1, self.outputs) };
-        let stack =
-            Stack { values: weights, tops: &[0], depth: self.outputs, columns: self.inputs, down, right };
+        let stack = Stack { values: weights, tops: &[0], depth: self.outputs, columns: self.inputs, down, right };
         let add = target.adds();
         dense(cx, (gradient, &[]), &stack, (target.to, add));
     }
@@ -79,13 +77,11 @@ impl Linear {
         let rows = gradient.len() / self.outputs;
         // The factor whose columns become rows of the sums, and the other one.
         let (left, right) = if self.by_output { (gradient, x) } else { (x, gradient) };
-        let (high, wide) =
-            if self.by_output { (self.outputs, self.inputs) } else { (self.inputs, self.outputs) };
+        let (high, wide) = if self.by_output { (self.outputs, self.inputs) } else { (self.inputs, self.outputs) };
         let block = (CACHED / (self.inputs + self.outputs)).clamp(32, 512);
         cx.threads.split(to, wide, |first, to| {
             for from in (0..rows).step_by(block) {
-                let pairs: Vec<_> =
-                    (from..(from + block).min(rows)).map(|r| (r * high + first, r * wide)).collect();
+                let pairs: Vec<_> = (from..(from + block).min(rows)).map(|r| (r * high + first, r * wide)).collect();
                 let sums = Sums { rows: to.len() / wide, c: to, columns: wide, stride: wide };
                 kernels::outer(level, (left, right), &pairs, sums);
             }
@@ -117,8 +113,7 @@ impl Op for Linear {
             return;
         }
         let (down, right) = if self.by_output { (1, self.inputs) } else { (self.outputs, 1) };
-        let stack =
-            Stack { values: inputs[1], tops: &[0], depth: self.inputs, columns: self.outputs, down, right };
+        let stack = Stack { values: inputs[1], tops: &[0], depth: self.inputs, columns: self.outputs, down, right };
         dense(cx, (inputs[0], inputs.get(2).map_or(&[], |b| b)), &stack, (output, false));
     }
 

@@ -106,9 +106,9 @@ fn batch_moments(cx: &Context<'_>, x: &[f32], c: usize) -> (Vec<f64>, Vec<f64>) 
     // About the first row's values, so that large means cost no digits.
     let about = &x[..c];
     let level = cx.level;
-    let parts = cx.threads.ranges(x.len() / c, x.len() > 1 << 14, |r| {
-        kernels::moments(level, &x[r.start * c..r.end * c], about)
-    });
+    let parts = cx
+        .threads
+        .ranges(x.len() / c, x.len() > 1 << 14, |r| kernels::moments(level, &x[r.start * c..r.end * c], about));
     let sums = total(parts);
     let shifted: Vec<f64> = sums[..c].iter().map(|s| s / rows).collect();
     let variance = sums[c..].iter().zip(&shifted).map(|(s, m)| (s / rows - m * m).max(0.0)).collect();

@@ -13,8 +13,7 @@ pub struct Softmax {
 impl Op for Softmax {
     fn forward(&mut self, cx: &mut Context<'_>, inputs: &[&[f32]], output: &mut [f32]) {
         let (level, len) = (cx.level, self.len);
-        cx.threads
-            .split(output, len, |first, y| kernels::softmax(level, len, &inputs[0][first * len..][..y.len()], y));
+        cx.threads.split(output, len, |first, y| kernels::softmax(level, len, &inputs[0][first * len..][..y.len()], y));
     }
 
     fn backward(&mut self, cx: &mut Context<'_>, mut back: Back<'_, '_>) {

@@ -132,10 +132,11 @@ impl Kit {
             EnrolledFace { id: face.clone(), subject_id, face: seen, contract, created_at: Timestamp::now() };
         let enrolment = Enrolment {
             subject: who,
-            faces: vec![(enrolled, Template::from_embedding(contract, &[0.6, 0.8]).unwrap())],
+            faces: vec![(enrolled, Template::from_embedding(contract, &[0.6, 0.8]).unwrap().into())],
             crops: vec![(face.clone(), record)],
             consent,
             required_consent: None,
+            collection: None,
             accepted_at: None,
             job_id: JobId::generate(),
             reply: Bytes::from_static(b"reply"),

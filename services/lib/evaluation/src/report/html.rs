@@ -1,6 +1,7 @@
 //! The little HTML that reports need. Everything that comes from outside passes through [`escape`].
 
 /// Text that is safe between tags and in quoted attributes.
+#[must_use]
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -21,6 +22,7 @@ pub fn escape(text: &str) -> String {
 }
 
 /// A whole page: a heading, a line below it, and the body, which is HTML already.
+#[must_use]
 pub fn page(title: &str, subtitle: &str, body: &str) -> String {
     let (title, subtitle) = (escape(title), escape(subtitle));
     format!(
@@ -34,16 +36,19 @@ pub fn page(title: &str, subtitle: &str, body: &str) -> String {
 }
 
 /// A section with a heading; the body is HTML already.
+#[must_use]
 pub fn section(title: &str, body: &str) -> String {
     format!("<section>\n<h2>{}</h2>\n{body}</section>\n", escape(title))
 }
 
 /// A paragraph of plain text.
+#[must_use]
 pub fn paragraph(text: &str) -> String {
     format!("<p>{}</p>\n", escape(text))
 }
 
 /// A table of plain text; columns after the first are set as figures.
+#[must_use]
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: String = head.iter().map(|h| format!("<th scope=\"col\">{}</th>", escape(h))).collect();
     let row = |cells: &Vec<String>| {
@@ -57,11 +62,13 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// A table of words, all of them set as text.
+#[must_use]
 pub fn word_table(head: &[&str], rows: &[Vec<String>]) -> String {
     table(head, rows).replacen("<table>", "<table class=\"words\">", 1)
 }
 
 /// Key figures: name, value, and a line that explains.
+#[must_use]
 pub fn cards(cards: &[(&str, String, String)]) -> String {
     let card = |(name, value, note): &(&str, String, String)| {
         let (name, value, note) = (escape(name), escape(value), escape(note));
@@ -74,6 +81,7 @@ pub fn cards(cards: &[(&str, String, String)]) -> String {
 }
 
 /// Names and what is said of them.
+#[must_use]
 pub fn facts(facts: &[(&str, String)]) -> String {
     let fact = |(name, value): &(&str, String)| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value));
     format!("<dl>\n{}</dl>\n", facts.iter().map(fact).collect::<String>())

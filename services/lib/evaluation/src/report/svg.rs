@@ -29,10 +29,15 @@ pub enum Scale {
 /// One axis.
 #[derive(Clone, Debug)]
 pub struct Axis {
+    /// What is measured along it.
     pub label: &'static str,
+    /// Its lower end.
     pub from: f64,
+    /// Its upper end.
     pub to: f64,
+    /// How values are spread along it.
     pub scale: Scale,
+    /// Values that are marked, and how.
     pub ticks: Vec<(f64, String)>,
 }
 
@@ -50,6 +55,7 @@ impl Axis {
 }
 
 /// A plot in the making.
+#[derive(Debug)]
 pub struct Plot {
     title: &'static str,
     x: Axis,
@@ -60,11 +66,14 @@ pub struct Plot {
 }
 
 impl Plot {
+    /// Nothing but axes.
+    #[must_use]
     pub fn new(title: &'static str, x: Axis, y: Axis) -> Self {
         Self { title, x, y, marks: String::new(), legend: Vec::new(), legend_at_top: false }
     }
 
     /// Puts the legend into the upper right corner instead of the lower right one.
+    #[must_use]
     pub fn legend_at_top(mut self) -> Self {
         self.legend_at_top = true;
         self
@@ -131,6 +140,7 @@ impl Plot {
     }
 
     /// The figure, with a caption of plain text.
+    #[must_use]
     pub fn figure(&self, caption: &str) -> String {
         let mut svg = format!(
             "<figure class=\"plot\">\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\n\

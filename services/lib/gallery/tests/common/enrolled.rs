@@ -9,8 +9,8 @@ use std::{
 };
 
 use domain::{
-    BoundingBox, Collection, CollectionId, EnrolledFace, Face, FaceId, JobId, Landmarks, Pose, Quality,
-    QualityComponents, QualityLevel, Subject, SubjectId, Template, TenantId, Timestamp,
+    BoundingBox, Collection, CollectionId, EnrolledFace, Face, FaceId, FaceTemplates, JobId, Landmarks, Pose, Quality,
+    QualityComponents, QualityLevel, Subject, SubjectId, TenantId, Timestamp,
 };
 use link::{Link, LinkOptions};
 use store::{
@@ -93,6 +93,9 @@ impl Enrolled {
             retain_crops: Default::default(),
             retention: Default::default(),
             idle_from: None,
+            training: Default::default(),
+            promotion: domain::PromotionPolicy::default(),
+            serving: None,
             consent: Default::default(),
             metadata: Default::default(),
             contract: contract(1),
@@ -107,7 +110,8 @@ impl Enrolled {
         self.enrol_template(subject, face, template(1, seed, DIM)).await
     }
 
-    pub async fn enrol_template(&self, subject: u16, face: u32, template: Template) -> Revision {
+    pub async fn enrol_template(&self, subject: u16, face: u32, templates: impl Into<FaceTemplates>) -> Revision {
+        let templates = templates.into();
         let id = super::subject_id(subject);
         let who = match self.subjects.get(&id).await.unwrap() {
             Lookup::Found(_) => EnrolSubject::Existing(id.clone(), None),
@@ -118,15 +122,16 @@ impl Enrolled {
             id: super::face_id(face),
             subject_id: id,
             face: some_face(),
-            contract: template.contract(),
+            contract: templates.iter().next().unwrap().contract(),
             created_at: now,
         };
         let enrolment = Enrolment {
             crops: Vec::new(),
             subject: who,
-            faces: vec![(face, template)],
+            faces: vec![(face, templates)],
             consent: None,
             required_consent: None,
+            collection: None,
             job_id: JobId::generate(),
             reply: Default::default(),
             accepted_at: None,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ort::{
-    ep::{CUDA, ExecutionProvider},
+    ep::{CUDA, ExecutionProvider, TensorRT},
     session::{Session, builder::GraphOptimizationLevel, builder::SessionBuilder},
     value::{Outlet, TensorElementType, TensorRef as OrtTensorRef},
 };
@@ -107,7 +107,7 @@ impl Engine for OrtEngine {
         }
         // On a GPU a new shape is tuned for at length: only warmed sizes run there. A CPU does not mind.
         let bucket = bucket_for(n);
-        if self.provider == Provider::Cuda && bucket != n && bucket <= self.max_batch {
+        if self.provider.on_gpu() && bucket != n && bucket <= self.max_batch {
             return self.padded(batch, bucket, read);
         }
         self.execute(batch, read).map_err(InferenceError::Run)
@@ -149,13 +149,29 @@ fn with_provider(builder: SessionBuilder, options: &SessionOptions) -> Result<Se
     match options.provider {
         Provider::Cpu => Ok(builder),
         Provider::Fake => Err(absent("it computes nothing")),
-        Provider::Cuda => {
-            if !CUDA::is_available().unwrap_or(false) {
+        Provider::Cuda | Provider::TensorRt => {
+            let wants_tensorrt = options.provider == Provider::TensorRt;
+            let built_with = |there: ort::Result<bool>| there.unwrap_or(false);
+            if !built_with(CUDA::is_available()) || wants_tensorrt && !built_with(TensorRT::is_available()) {
                 return Err(absent("this ONNX Runtime is built without it; use the GPU build"));
             }
-            let cuda = CUDA::default().with_device_id(options.device).build().error_on_failure();
-            builder.with_execution_providers([cuda]).map_err(|e| absent(e.message()))
+            let mut providers = vec![CUDA::default().with_device_id(options.device).build().error_on_failure()];
+            if wants_tensorrt {
+                providers.insert(0, tensorrt(options).build().error_on_failure());
+            }
+            builder.with_execution_providers(providers).map_err(|e| absent(e.message()))
         }
+    }
+}
+
+fn tensorrt(options: &SessionOptions) -> TensorRT {
+    let tensorrt = TensorRT::default().with_device_id(options.device);
+    match &options.engine_cache {
+        Some(folder) => {
+            let cached = tensorrt.with_engine_cache(true).with_engine_cache_path(folder.display());
+            cached.with_timing_cache(true).with_timing_cache_path(folder.display())
+        }
+        None => tensorrt,
     }
 }
 

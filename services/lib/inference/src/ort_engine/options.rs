@@ -1,5 +1,7 @@
 //! How a session is to run, and what its manifest says about the graph. Callers: the worker and tools.
 
+use std::path::PathBuf;
+
 use crate::{BUCKETS, InferenceError, Provider, Signature};
 
 /// How a session runs.
@@ -15,11 +17,20 @@ pub struct SessionOptions {
     pub spinning: bool,
     /// The largest batch; 1 for a graph with a fixed batch, whatever is asked.
     pub max_batch: usize,
+    /// Folder for what TensorRT has compiled, which takes minutes; without it that is done at every start.
+    pub engine_cache: Option<PathBuf>,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { provider: Provider::Cpu, device: 0, threads: 1, spinning: false, max_batch: BUCKETS[BUCKETS.len() - 1] }
+        Self {
+            provider: Provider::Cpu,
+            device: 0,
+            threads: 1,
+            spinning: false,
+            max_batch: BUCKETS[BUCKETS.len() - 1],
+            engine_cache: None,
+        }
     }
 }
 

@@ -90,6 +90,8 @@ fn a_provider_that_is_not_there_and_a_file_that_is_no_model_are_errors() {
     };
     let e = load(&model.onnx, Provider::Cuda);
     assert!(matches!(e, InferenceError::ProviderUnavailable { provider: "cuda", .. }), "{e}");
+    let e = load(&model.onnx, Provider::TensorRt);
+    assert!(matches!(e, InferenceError::ProviderUnavailable { provider: "tensorrt", .. }), "{e}");
     assert!(matches!(load(b"not a model", Provider::Cpu), InferenceError::Load { .. }));
     assert!(matches!(load(&model.onnx[..model.onnx.len() / 2], Provider::Cpu), InferenceError::Load { .. }));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::Cidr;
 use serde::{Deserialize, Serialize};
 
-use super::{ObjectsSection, OidcSection};
+use super::{GateSection, ObjectsSection, OidcSection, TrainerSection};
 use crate::Secret;
 
 /// The effective configuration of a process.
@@ -23,6 +23,8 @@ pub struct Config {
     pub limits: LimitsSection,
     /// Inference.
     pub worker: WorkerSection,
+    /// Training runs.
+    pub trainer: TrainerSection,
     /// The server that processes share.
     pub redis: RedisSection,
     /// Records.
@@ -39,6 +41,8 @@ pub struct Config {
     pub audit: AuditSection,
     /// Models and artefacts.
     pub models: ModelsSection,
+    /// What is asked of a model before it is promoted.
+    pub gate: GateSection,
     /// What is kept how long.
     pub retention: RetentionSection,
     /// Metrics and probes.
@@ -202,6 +206,8 @@ pub enum Provider {
     Cpu,
     /// NVIDIA GPUs.
     Cuda,
+    /// NVIDIA GPUs, with graphs compiled for them.
+    Tensorrt,
 }
 
 /// How wide the numbers of the embedder are.
@@ -401,6 +407,14 @@ pub struct TelemetrySection {
     pub format: LogFormat,
     /// Which log lines.
     pub filter: String,
+    /// Address of an OTLP receiver for traces; none are made without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces_endpoint: Option<String>,
+    /// Certificates to trust there, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces_ca_file: Option<PathBuf>,
+    /// Of the traces that begin here, how many are kept.
+    pub traces_share: f64,
 }
 
 /// Form of a log line.

@@ -16,7 +16,10 @@ pub(super) fn broken_rules(config: &Config) -> Vec<Broken> {
     redis(config, &mut broken);
     super::oidc::broken_rules(config, &mut broken);
     sealing(config, &mut broken);
+    traces(config, &mut broken);
     broken.extend(config.objects.faults());
+    broken.extend(config.trainer.faults());
+    broken.extend(config.gate.faults());
     if let Err(e) = crate::telemetry::parse_filter(&config.telemetry.filter) {
         broken.push(("telemetry.filter", e));
     }
@@ -145,6 +148,22 @@ fn redis(config: &Config, broken: &mut Vec<Broken>) {
     }
     if !(0.0..1e9).contains(&config.gateway.key_requests_per_second) {
         broken.push(("gateway.key_requests_per_second", "must be a rate, or 0 for no bound".into()));
+    }
+}
+
+/// Traces go to an address, or nowhere.
+fn traces(config: &Config, broken: &mut Vec<Broken>) {
+    let t = &config.telemetry;
+    if !(0.0..=1.0).contains(&t.traces_share) {
+        broken.push(("telemetry.traces_share", "must be a share, 0 to 1".into()));
+    }
+    let addressed = |e: &String| e.starts_with("http://") || e.starts_with("https://");
+    if t.traces_endpoint.as_ref().is_some_and(|e| !addressed(e)) {
+        let detail = "must be the address of an OTLP receiver over HTTP, such as http://collector:4318";
+        broken.push(("telemetry.traces_endpoint", detail.into()));
+    }
+    if t.traces_ca_file.is_some() && t.traces_endpoint.is_none() {
+        broken.push(("telemetry.traces_ca_file", "is of use with telemetry.traces_endpoint alone".into()));
     }
 }
 

@@ -12,6 +12,9 @@ use ::redb::{CommitError, DatabaseError, StorageError, TableError, TransactionEr
 
 use crate::StoreError;
 
+/// A commit of this many bytes is larger than what one request puts down, bulk jobs with pictures aside.
+pub const USUAL: u64 = 1 << 20;
+
 /// The file system that the store's files lie on.
 #[derive(Debug)]
 pub struct Disk {

@@ -8,25 +8,19 @@
 //! A write that fails for want of room is not the end: the file is opened anew, what the failed commit left behind is
 //! cleared away as after a crash, and reads go on; commits do when there is room.
 
+mod group;
+
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ::redb::{ReadableTable, Table, WriteTransaction};
 use domain::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    Files,
-    format::{EXPIRY, FEED, Head, RECORDS, SLOTS, SPACES, SealingKey, record_key, unavailable, write_keys},
-    load,
-    reader::Reader,
-    slots::SlotMap,
-    sweep,
-};
-use crate::{Commit, Op, Precondition, Revision, Space, StoreError};
+use self::group::{Effects, Group};
+use super::{Files, format::unavailable, load, reader::Reader, slots::SlotMap, sweep};
+use crate::{Commit, Op, Revision, Space, StoreError};
 
 /// Most commits, and about how many bytes of values, that share a transaction.
 const GROUP: usize = 256;
@@ -174,7 +168,7 @@ impl Writer {
 
     fn transact(&mut self, commits: &[(Space, Commit)]) -> Result<Vec<Result<Revision, StoreError>>, StoreError> {
         let txn = self.reader.begin_write()?;
-        let mut group = Group::open(&txn, self)?;
+        let mut group = Group::open(&txn, (&mut self.slots, self.feed_kept), (self.reader.clock)())?;
         let mut results = Vec::with_capacity(commits.len());
         for (space, commit) in commits {
             results.push(match group.unmet(space, commit)? {
@@ -215,152 +209,4 @@ fn again(e: &StoreError) -> StoreError {
 
 fn size(commit: &Commit) -> usize {
     commit.ops.iter().map(|op| if let Op::Put { value, .. } = op { value.len() } else { 0 }).sum()
-}
-
-/// What a transaction does outside of the redb file.
-struct Effects {
-    fresh: Vec<(u64, SealingKey)>,
-    stale: Vec<u64>,
-    spaces: HashMap<Space, (u32, Revision)>,
-    erases: bool,
-}
-
-/// A transaction under way.
-struct Group<'t, 'w> {
-    records: Table<'t, &'static [u8], &'static [u8]>,
-    spaces: Table<'t, &'static str, (u32, u64)>,
-    feed: Table<'t, (u32, u64), &'static [u8]>,
-    expiry: Table<'t, (i64, &'static [u8]), ()>,
-    slot_rows: Table<'t, u32, &'static [u8]>,
-    slots: &'w mut SlotMap,
-    feed_kept: u64,
-    now: Timestamp,
-    effects: Effects,
-}
-
-impl<'t, 'w> Group<'t, 'w> {
-    fn open(txn: &'t WriteTransaction, writer: &'w mut Writer) -> Result<Self, StoreError> {
-        Ok(Self {
-            records: txn.open_table(RECORDS).map_err(unavailable)?,
-            spaces: txn.open_table(SPACES).map_err(unavailable)?,
-            feed: txn.open_table(FEED).map_err(unavailable)?,
-            expiry: txn.open_table(EXPIRY).map_err(unavailable)?,
-            slot_rows: txn.open_table(SLOTS).map_err(unavailable)?,
-            slots: &mut writer.slots,
-            feed_kept: writer.feed_kept,
-            now: (writer.reader.clock)(),
-            effects: Effects { fresh: Vec::new(), stale: Vec::new(), spaces: HashMap::new(), erases: false },
-        })
-    }
-
-    /// The key of the first precondition that does not hold.
-    fn unmet(&self, space: &Space, commit: &Commit) -> Result<Option<String>, StoreError> {
-        let number = self.state(space)?.map(|(number, _)| number);
-        for p in &commit.preconditions {
-            let (Precondition::Absent(key) | Precondition::Present(key) | Precondition::Unchanged(key, _)) = p;
-            let head = match number {
-                Some(n) => self.head(&record_key(n, key))?.filter(|h| !h.is_expired(self.now)),
-                None => None,
-            };
-            let holds = match p {
-                Precondition::Absent(_) => head.is_none(),
-                Precondition::Present(_) => head.is_some(),
-                Precondition::Unchanged(_, version) => head.is_some_and(|h| h.version == *version),
-            };
-            if !holds {
-                return Ok(Some(key.clone()));
-            }
-        }
-        Ok(None)
-    }
-
-    fn apply(&mut self, space: &Space, commit: &Commit) -> Result<Revision, StoreError> {
-        let (number, last) = match self.state(space)? {
-            Some(state) => state,
-            None => (
-                u32::try_from(::redb::ReadableTableMetadata::len(&self.spaces).map_err(unavailable)?)
-                    .map_err(unavailable)?,
-                Revision(0),
-            ),
-        };
-        let revision = Revision(last.0 + 1);
-        for op in &commit.ops {
-            match op {
-                Op::Put { key, value, expires_at } => {
-                    self.put(&record_key(number, key), value, *expires_at, revision)?;
-                }
-                Op::Delete { key } => self.remove(&record_key(number, key))?,
-                Op::Erase { key } => {
-                    self.remove(&record_key(number, key))?;
-                    self.effects.erases = true;
-                }
-            }
-        }
-        let touched = commit.ops.iter().map(|op| {
-            let (Op::Put { key, .. } | Op::Delete { key } | Op::Erase { key }) = op;
-            key.as_str()
-        });
-        self.feed.insert((number, revision.0), &write_keys(touched)[..]).map_err(unavailable)?;
-        if let Some(trimmed) = revision.0.checked_sub(self.feed_kept) {
-            self.feed.remove((number, trimmed)).map_err(unavailable)?;
-        }
-        self.spaces.insert(space.as_str(), (number, revision.0)).map_err(unavailable)?;
-        self.effects.spaces.insert(space.clone(), (number, revision));
-        Ok(revision)
-    }
-
-    fn put(
-        &mut self,
-        at: &[u8],
-        value: &[u8],
-        expires_at: Option<Timestamp>,
-        version: Revision,
-    ) -> Result<(), StoreError> {
-        let mut key = SealingKey::default();
-        getrandom::fill(&mut key).map_err(unavailable)?;
-        let head = Head { version, expires_at, slot: self.slots.allocate() };
-        let stored = head.seal(at, value, &key)?;
-        let former = self.records.insert(at, &stored[..]).map_err(unavailable)?.and_then(|s| Head::parse(s.value()));
-        self.discard(at, former)?;
-        if let Some(t) = expires_at {
-            self.expiry.insert((t.as_millis(), at), ()).map_err(unavailable)?;
-        }
-        self.effects.fresh.push((head.slot, key));
-        Ok(())
-    }
-
-    fn remove(&mut self, at: &[u8]) -> Result<(), StoreError> {
-        let former = self.records.remove(at).map_err(unavailable)?.and_then(|s| Head::parse(s.value()));
-        self.discard(at, former)
-    }
-
-    /// Forgets when a removed value would have expired, and marks its key for destruction.
-    fn discard(&mut self, at: &[u8], former: Option<Head>) -> Result<(), StoreError> {
-        let Some(head) = former else { return Ok(()) };
-        if let Some(t) = head.expires_at {
-            self.expiry.remove((t.as_millis(), at)).map_err(unavailable)?;
-        }
-        self.effects.stale.push(head.slot);
-        Ok(())
-    }
-
-    /// Writes which slots are in use now. Slots are given back only here, after the last was taken.
-    fn close(mut self) -> Result<Effects, StoreError> {
-        for slot in &self.effects.stale {
-            self.slots.free(*slot);
-        }
-        for (chunk, bits) in self.slots.take_changed() {
-            self.slot_rows.insert(chunk, &bits[..]).map_err(unavailable)?;
-        }
-        Ok(self.effects)
-    }
-
-    fn state(&self, space: &Space) -> Result<Option<(u32, Revision)>, StoreError> {
-        let state = self.spaces.get(space.as_str()).map_err(unavailable)?;
-        Ok(state.map(|s| s.value()).map(|(number, revision)| (number, Revision(revision))))
-    }
-
-    fn head(&self, at: &[u8]) -> Result<Option<Head>, StoreError> {
-        Ok(self.records.get(at).map_err(unavailable)?.and_then(|stored| Head::parse(stored.value())))
-    }
 }

@@ -92,6 +92,31 @@ impl CropRecords {
         Ok(read(&*self.store, &self.space, META).await?.map(|c| c.value))
     }
 
+    /// Whose they are, in the order of their keys.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn listed(&self) -> Result<Vec<(SubjectHandle, FaceId)>, RepoError> {
+        let (mut all, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let page = self.store.keys(&self.space, PREFIX, after.as_deref(), 10 * BATCH).await?;
+            all.extend(page.keys.iter().filter_map(|key| parse(key)));
+            after = page.keys.into_iter().next_back().or(after);
+            if !page.more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// How many of them are of faces enrolled at or after a moment, or ever. Walks their keys.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn count_since(&self, since: Option<Timestamp>) -> Result<u64, RepoError> {
+        let new = |face: &FaceId| since.is_none_or(|since| face.made_at().is_some_and(|at| at >= since));
+        Ok(self.listed().await?.iter().filter(|(_, face)| new(face)).count() as u64)
+    }
+
     /// How many there are. Walks their keys.
     ///
     /// # Errors
@@ -106,6 +131,18 @@ impl CropRecords {
                 return Ok(n);
             }
         }
+    }
+
+    /// Erases these; one that is not there is gone already.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn erase(&self, of: &[CropOf<'_>]) -> Result<(), RepoError> {
+        for some in of.chunks(BATCH) {
+            let commit = some.iter().fold(Commit::new(), |commit, of| commit.erase(crop_key(of.handle, of.face)));
+            self.store.commit(&self.space, commit).await?;
+        }
+        Ok(())
     }
 
     /// Erases all of them; how many there were.
@@ -127,6 +164,11 @@ impl CropRecords {
 
 pub(super) fn crop_key(h: SubjectHandle, face: &FaceId) -> String {
     format!("{PREFIX}{h}/{face}")
+}
+
+fn parse(key: &str) -> Option<(SubjectHandle, FaceId)> {
+    let (handle, face) = key.strip_prefix(PREFIX)?.split_once('/')?;
+    Some((handle.parse().ok()?, FaceId::new(face).ok()?))
 }
 
 /// Puts a crop's record, to go by itself when the consent it rests on ends.

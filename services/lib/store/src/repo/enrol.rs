@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{Consent, ConsentId, ConsentStatus, EnrolledFace, FaceId, JobId, Subject, SubjectId, Template, Timestamp};
+use domain::{
+    Consent, ConsentId, ConsentStatus, EnrolledFace, FaceId, FaceTemplates, JobId, Subject, SubjectId, Timestamp,
+};
 
 use super::{
     ATTEMPTS, CropRecord, RepoError, SubjectHandle, Subjects,
@@ -44,14 +46,16 @@ impl EnrolSubject {
 pub struct Enrolment {
     /// Whom it is about.
     pub subject: EnrolSubject,
-    /// Faces to add, each with its template.
-    pub faces: Vec<(EnrolledFace, Template)>,
+    /// Faces to add, each with its templates.
+    pub faces: Vec<(EnrolledFace, FaceTemplates)>,
     /// Records of the crops retained of them.
     pub crops: Vec<(FaceId, CropRecord)>,
     /// A consent to record along with it.
     pub consent: Option<Consent>,
     /// A consent on record that must be in force at the moment of the commit.
     pub required_consent: Option<ConsentId>,
+    /// The version of the collection's record that says which models' templates are to be written; without it, whichever.
+    pub collection: Option<Revision>,
     /// The job that asked for it.
     pub job_id: JobId,
     /// The job's reply, kept for a day.
@@ -75,6 +79,8 @@ pub enum Outcome {
     SubjectGone,
     /// The collection is not there.
     CollectionGone,
+    /// The collection's record has changed since it was read.
+    CollectionChanged,
     /// The required consent is not on record or no longer in force.
     ConsentChanged,
     /// The subject was erased after the request had been accepted.
@@ -129,7 +135,10 @@ impl Subjects {
                 Err(e) => return Err(e.into()),
             };
             return Ok(match &e.subject {
-                _ if failed == META => Outcome::CollectionGone,
+                _ if failed == META => match self.store.get(&self.space, META).await? {
+                    Some(_) if e.collection.is_some() => Outcome::CollectionChanged,
+                    _ => Outcome::CollectionGone,
+                },
                 _ if failed == tombstone_key(h) => continue,
                 _ if failed == done => match self.store.get(&self.space, &done).await? {
                     Some(record) => Outcome::AlreadyDone(record.value),
@@ -149,8 +158,11 @@ impl Subjects {
     /// The commit without the condition on a required consent.
     fn writes(&self, e: &Enrolment, h: SubjectHandle) -> Result<Commit, RepoError> {
         let (done, subject) = (done_key(h, &e.job_id), subject_key(h));
-        let mut commit =
-            Commit::new().when(Precondition::Absent(done.clone())).when(Precondition::Present(META.into()));
+        let collection = match e.collection {
+            Some(version) => Precondition::Unchanged(META.into(), version),
+            None => Precondition::Present(META.into()),
+        };
+        let mut commit = Commit::new().when(Precondition::Absent(done.clone())).when(collection);
         commit = match &e.subject {
             EnrolSubject::New(s) => commit
                 .when(Precondition::Absent(subject.clone()))
@@ -159,9 +171,9 @@ impl Subjects {
             EnrolSubject::Existing(_, Some(version)) => commit.when(Precondition::Unchanged(subject, *version)),
             EnrolSubject::Existing(_, None) => commit.when(Precondition::Present(subject)),
         };
-        for (face, template) in &e.faces {
+        for (face, templates) in &e.faces {
             let key = face_key(h, &face.id);
-            commit = commit.put(&key, encode(&key, face)?).put(template_key(h, &face.id), template.to_bytes());
+            commit = commit.put(&key, encode(&key, face)?).put(template_key(h, &face.id), templates.to_bytes());
         }
         for (face, crop) in &e.crops {
             commit = put_crop(commit, h, (face, crop))?;

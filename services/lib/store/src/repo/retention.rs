@@ -12,6 +12,7 @@ use super::{
     read,
     subjects::{guard_key, seen_key, subject_key},
     templates,
+    unenrolled::handle_in,
 };
 use crate::{Commit, Precondition, Space, Store, StoreError};
 
@@ -246,10 +247,4 @@ impl Subjects {
             }
         }
     }
-}
-
-/// Whose record it is, by its key `n/{h}/{consent}`.
-fn handle_in(key: &str) -> Result<SubjectHandle, RepoError> {
-    let handle = key.split('/').nth(1).unwrap_or_default();
-    handle.parse().map_err(|e| damaged(key, &e).into())
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use domain::{CollectionId, Consent, ConsentId, FaceId, Subject, Template, TenantId};
+use domain::{CollectionId, Consent, ConsentId, FaceId, FaceTemplates, Subject, TenantId};
 
 use super::{RepoError, SubjectHandle, collections::META, damaged, decode, read, subjects::subject_key};
-use crate::{Record, Space, Store};
+use crate::{Commit, Precondition, Record, Revision, Space, Store, StoreError};
 
-/// One enrolled template.
+/// The templates of one enrolled face.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TemplateRow {
     /// Its key in the collection's space, as the feed names it.
@@ -16,8 +16,10 @@ pub struct TemplateRow {
     pub handle: SubjectHandle,
     /// Of which face.
     pub face_id: FaceId,
-    /// The template.
-    pub template: Template,
+    /// One for each contract.
+    pub templates: FaceTemplates,
+    /// Revision that wrote them.
+    pub version: Revision,
 }
 
 /// One subject by its handle.
@@ -147,6 +149,29 @@ impl Templates {
         self.store.get(&self.space, key).await?.map(|r| row(key.to_owned(), &r)).transpose()
     }
 
+    /// Writes other templates of faces that are there, while the collection's record is still at this version. A face that
+    /// has changed or gone meanwhile is left as it is; how many were written.
+    ///
+    /// # Errors
+    /// [`RepoError::VersionMismatch`] when the collection's record is another one; the store's.
+    pub async fn rewrite(&self, rows: &[TemplateRow], collection: Revision) -> Result<usize, RepoError> {
+        let mut left: Vec<&TemplateRow> = rows.iter().collect();
+        while !left.is_empty() {
+            let mut commit = Commit::new().when(Precondition::Unchanged(META.into(), collection));
+            for row in &left {
+                let as_seen = Precondition::Unchanged(row.key.clone(), row.version);
+                commit = commit.when(as_seen).put(&row.key, row.templates.to_bytes());
+            }
+            match self.store.commit(&self.space, commit).await {
+                Ok(_) => return Ok(left.len()),
+                Err(StoreError::Precondition { key }) if key == META => return Err(RepoError::VersionMismatch),
+                Err(StoreError::Precondition { key }) => left.retain(|row| row.key != key),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(0)
+    }
+
     /// What is now under these keys, read together.
     ///
     /// # Errors
@@ -223,6 +248,6 @@ fn parse_consent_key(key: &str) -> Option<(SubjectHandle, ConsentId)> {
 
 pub(super) fn row(key: String, record: &Record) -> Result<TemplateRow, RepoError> {
     let (handle, face_id) = parse_template_key(&key).ok_or_else(|| damaged(&key, &"not a template's key"))?;
-    let template = Template::from_bytes(&record.value).map_err(|e| damaged(&key, &e))?;
-    Ok(TemplateRow { key, handle, face_id, template })
+    let templates = FaceTemplates::from_bytes(&record.value).map_err(|e| damaged(&key, &e))?;
+    Ok(TemplateRow { key, handle, face_id, templates, version: record.version })
 }

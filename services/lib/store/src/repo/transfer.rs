@@ -1,20 +1,25 @@
 //! Whole subjects, out of one store and into another: with consents, faces and templates, as an export carries them.
 //! The gateway reads pages of them for an export and writes them one by one for an import.
 
+mod place;
+
 use std::collections::HashMap;
 
-use domain::{Collection, Consent, ConsentId, ContractId, EnrolledFace, Subject, Template, Timestamp};
+use domain::{
+    Collection, Consent, ConsentId, ContractId, EnrolledFace, FaceId, FaceTemplates, Subject, Template, Timestamp,
+};
 
+use self::place::Place;
 use super::{
-    ATTEMPTS, RepoError, SubjectHandle, Subjects, Versioned, as_seen,
+    ATTEMPTS, CropRecord, RepoError, SubjectHandle, Subjects,
     collections::META,
     consents::{self, consent_key},
-    damaged, decode, encode,
+    damaged, decode, read,
     retention::Seen,
-    subjects::{Tombstone, face_key, guard_key, seen_key, subject_key, template_key, tombstone_key},
+    subjects::{Tombstone, seen_key, subject_key, tombstone_key},
     versioned,
 };
-use crate::{Commit, Precondition, Record, Revision, StoreError};
+use crate::{Record, StoreError};
 
 /// Fewest records read at once.
 const LEAST: usize = 64;
@@ -26,8 +31,10 @@ pub struct WholeSubject {
     pub subject: Subject,
     /// All its consents.
     pub consents: Vec<Consent>,
-    /// All its faces, each with its template.
+    /// All its faces, each with its template of the model that answers for the collection.
     pub faces: Vec<(EnrolledFace, Template)>,
+    /// Retained crops of these faces, with the keys of their objects.
+    pub crops: Vec<(FaceId, CropRecord)>,
     /// When it was last seen, if it ever was.
     pub seen_at: Option<Timestamp>,
 }
@@ -41,6 +48,9 @@ pub enum ImportOutcome {
         faces: usize,
         /// Faces that the collection's quality gate does not admit; they were left out.
         left_out: usize,
+        /// The crops that are on record now: the collection retains them, and a consent allows it. Their objects are to
+        /// be written.
+        crops: Vec<FaceId>,
     },
     /// A subject of this id is there already; it is as it was.
     Exists,
@@ -71,17 +81,25 @@ impl Subjects {
         limit: usize,
     ) -> Result<(Vec<WholeSubject>, Option<String>), RepoError> {
         let (found, next) = self.list(after, limit).await?;
+        let active = read::<Collection>(&*self.store, &self.space, META).await?.map(|c| c.value.contract);
         let handles: Vec<SubjectHandle> = found.iter().map(|s| self.handle(&s.value.id)).collect();
         let (Some(first), Some(last)) = (handles.first(), handles.last()) else { return Ok((Vec::new(), next)) };
         let faces = self.below("f", *first, *last, handles.len()).await?;
         let templates = self.below("v", *first, *last, handles.len()).await?;
+        let crops = self.below("o", *first, *last, handles.len()).await?;
         // Last, so that a withdrawal which took faces away is not missing from what is told of those that are left.
         let consents = self.below("n", *first, *last, handles.len()).await?;
         let seen_keys: Vec<String> = handles.iter().map(|h| seen_key(*h)).collect();
         let seen = self.store.get_many(&self.space, &seen_keys).await?;
         let mut whole: Vec<WholeSubject> = found
             .into_iter()
-            .map(|s| WholeSubject { subject: s.value, consents: Vec::new(), faces: Vec::new(), seen_at: None })
+            .map(|s| WholeSubject {
+                subject: s.value,
+                consents: Vec::new(),
+                faces: Vec::new(),
+                crops: Vec::new(),
+                seen_at: None,
+            })
             .collect();
         for ((whole, key), seen) in whole.iter_mut().zip(&seen_keys).zip(&seen) {
             whole.seen_at = seen.as_ref().map(|r| decode::<Seen>(key, &r.value)).transpose()?.map(|s| s.at);
@@ -93,8 +111,19 @@ impl Subjects {
         for (key, record) in &faces {
             let template = key.strip_prefix("f/").and_then(|k| values.remove(k));
             let (Some(i), Some(template)) = (owner(key), template) else { continue };
-            let template = Template::from_bytes(&template.value).map_err(|e| damaged(key, &e))?;
+            let templates = FaceTemplates::from_bytes(&template.value).map_err(|e| damaged(key, &e))?;
+            // Whoever was left behind by a promotion goes with the template there is.
+            let chosen = templates.iter().next().map(Template::contract);
+            let template = active.or(chosen).and_then(|c| templates.of_or_first(c)).cloned();
+            let Some(template) = template else { continue };
             whole[i].faces.push((decode(key, &record.value)?, template));
+        }
+        for (key, record) in &crops {
+            let face = key.rsplit('/').next().and_then(|id| FaceId::new(id).ok());
+            let (Some(i), Some(face)) = (owner(key), face) else { continue };
+            if whole[i].faces.iter().any(|(f, _)| f.id == face) {
+                whole[i].crops.push((face, decode(key, &record.value)?));
+            }
         }
         for (key, record) in &consents {
             if let Some(i) = owner(key) {
@@ -157,10 +186,12 @@ impl Subjects {
                     continue;
                 }
             }
-            match self.store.commit(&self.space, place.writes(whole, h, &faces)?).await {
+            let crops = place.crops(whole, &faces, now);
+            match self.store.commit(&self.space, place.writes(whole, h, &faces, &crops)?).await {
                 Ok(_) => {
                     let left_out = whole.faces.len() - faces.len();
-                    return Ok(ImportOutcome::Created { faces: faces.len(), left_out });
+                    let crops = crops.into_iter().map(|(face, _)| face).collect();
+                    return Ok(ImportOutcome::Created { faces: faces.len(), left_out, crops });
                 }
                 // Somebody was quicker, with this subject or with the collection: look again.
                 Err(StoreError::Precondition { .. }) => {}
@@ -220,82 +251,5 @@ impl Subjects {
             }
         }
         consents::unindex(&*self.store, &self.tenant, &unused).await
-    }
-}
-
-/// What a subject finds where it is to be enrolled.
-struct Place {
-    collection: Versioned<Collection>,
-    /// A subject of its id is enrolled.
-    there: bool,
-    stone: Option<Versioned<Tombstone>>,
-    /// Its consents, those on record here as they are here, with their version.
-    consents: Vec<(Consent, Option<Revision>)>,
-}
-
-impl Place {
-    /// The faces that may be enrolled, or why the subject may not.
-    fn admits<'a>(
-        &self,
-        whole: &'a WholeSubject,
-        now: Timestamp,
-    ) -> Result<Vec<&'a (EnrolledFace, Template)>, ImportOutcome> {
-        let collection = &self.collection.value;
-        if whole.faces.iter().any(|(_, t)| t.contract() != collection.contract) {
-            return Err(ImportOutcome::OtherContract(collection.contract));
-        }
-        if self.there {
-            return Err(ImportOutcome::Exists);
-        }
-        match &self.stone {
-            Some(stone) if whole.subject.created_at <= stone.value.erased_at => {
-                return Err(ImportOutcome::Erased(stone.value.erased_at));
-            }
-            _ => {}
-        }
-        // One on record here was held against the policy when it was recorded.
-        let as_asked = |c: &Consent| c.stated().check("", &collection.consent, c.recorded_at.min(now)).is_ok();
-        let serves = |(c, version): &(Consent, Option<Revision>)| {
-            c.serves(&collection.purposes, now) && (version.is_some() || as_asked(c))
-        };
-        if !self.consents.iter().any(serves) {
-            return Err(ImportOutcome::ConsentRequired);
-        }
-        let passes = |(face, _): &&(EnrolledFace, Template)| collection.quality_gate.admits(face.face.quality.level);
-        let faces: Vec<_> = whole.faces.iter().filter(passes).collect();
-        if faces.is_empty() && !whole.faces.is_empty() { Err(ImportOutcome::LowQuality) } else { Ok(faces) }
-    }
-
-    /// Everything of the subject, provided that all is still as it was seen.
-    fn writes(
-        &self,
-        whole: &WholeSubject,
-        h: SubjectHandle,
-        faces: &[&(EnrolledFace, Template)],
-    ) -> Result<Commit, RepoError> {
-        let (subject, stone) = (subject_key(h), tombstone_key(h));
-        let mut commit = Commit::new()
-            .when(Precondition::Unchanged(META.into(), self.collection.version))
-            .when(Precondition::Absent(subject.clone()))
-            .when(as_seen(&stone, self.stone.as_ref().map(|s| s.version)))
-            .put(&subject, encode(&subject, &whole.subject)?)
-            .delete(stone)
-            .put(guard_key(h), "");
-        for (face, template) in faces {
-            let key = face_key(h, &face.id);
-            commit = commit.put(&key, encode(&key, face)?).put(template_key(h, &face.id), template.to_bytes());
-        }
-        if let Some(at) = whole.seen_at {
-            let key = seen_key(h);
-            commit = commit.put(&key, encode(&key, &Seen { at })?);
-        }
-        for (consent, version) in &self.consents {
-            let key = consent_key(h, &consent.id);
-            commit = commit.when(as_seen(&key, *version));
-            if version.is_none() {
-                commit = commit.put(&key, encode(&key, consent)?);
-            }
-        }
-        Ok(commit)
     }
 }

@@ -95,9 +95,10 @@ pub fn enrolment(id: &str, faces: usize) -> Enrolment {
     Enrolment {
         crops: Vec::new(),
         subject: EnrolSubject::New(subject(id)),
-        faces: (0..faces).map(|_| face(id)).collect(),
+        faces: (0..faces).map(|_| face(id)).map(|(face, template)| (face, template.into())).collect(),
         consent: Some(consent(id, "access_control")),
         required_consent: None,
+        collection: None,
         job_id: JobId::generate(),
         reply: Bytes::from(format!("enrolled {id}")),
         accepted_at: None,

@@ -1,7 +1,7 @@
 //! A whole run on people that are made up: what it must end with, and what may happen to it on the way. The network is
 //! a small linear one, but in `engine`, which sees the real one through.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod linear;
 mod people;

@@ -1,0 +1,59 @@
+//! What happens to the service under load, and how long it is felt.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{answers::Fate, load::Reply};
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Happened {
+    /// Seconds from the start of the load.
+    pub at: f64,
+    /// What.
+    pub what: String,
+    /// Whether the service is whole again after it.
+    pub mends: bool,
+}
+
+/// The longest time, over all events that break something, from the event to the last moment before the next such event
+/// at which a request was due that failed, was refused, or took longer than `limit_ms`. Nothing without such an event.
+pub fn recovery(events: &[Happened], replies: &[Reply], limit_ms: f64) -> Option<f64> {
+    let breaks: Vec<f64> = events.iter().filter(|e| !e.mends).map(|e| e.at).collect();
+    let felt = breaks.iter().enumerate().map(|(i, at)| {
+        let until = breaks.get(i + 1).copied().unwrap_or(f64::INFINITY);
+        let last = replies
+            .iter()
+            .filter(|r| bad(r, limit_ms))
+            .map(|r| r.due.as_secs_f64())
+            .filter(|due| (*at..until).contains(due))
+            .fold(*at, f64::max);
+        last - at
+    });
+    felt.reduce(f64::max)
+}
+
+fn bad(reply: &Reply, limit_ms: f64) -> bool {
+    reply.fate != Fate::Answered || reply.took.as_secs_f64() * 1000.0 > limit_ms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::tests::reply;
+
+    #[test]
+    fn an_event_is_felt_until_the_last_request_that_suffered_from_it() {
+        let event = |at, mends| Happened { at, what: String::new(), mends };
+        let events = [event(10.0, false), event(15.0, true), event(30.0, false), event(33.0, true)];
+        let mut replies: Vec<Reply> = (0..50).map(|s| reply(s * 1000, 20, Fate::Answered)).collect();
+        assert_eq!(recovery(&events, &replies, 100.0), Some(0.0));
+        replies.push(reply(12_500, 5000, Fate::Answered));
+        replies.push(reply(31_000, 20, Fate::Refused));
+        // Before anything happened.
+        replies.push(reply(5_000, 9000, Fate::Answered));
+        assert_eq!(recovery(&events, &replies, 100.0), Some(2.5));
+        replies.push(reply(37_000, 20, Fate::Broken));
+        assert_eq!(recovery(&events, &replies, 100.0), Some(7.0));
+        assert_eq!(recovery(&[event(1.0, true)], &replies, 100.0), None);
+    }
+}

@@ -1,0 +1,49 @@
+//! The load test as a person runs it: a few seconds against a cluster of its own, its exit code, its files.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::Value;
+
+fn loadtest(arguments: &[&str], out: &Path) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args(arguments)
+        .env("VISAVIS_BIN", testkit::binary())
+        .current_dir(out)
+        .output()
+        .expect("it runs");
+    let said = [output.stdout, output.stderr].map(|s| String::from_utf8_lossy(&s).into_owned()).concat();
+    (output.status.code().expect("it ends by itself"), said)
+}
+
+#[test]
+fn a_smoke_run_holds_its_objectives_and_leaves_a_document_and_a_page() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (status, said) = loadtest(&["run", "smoke", "--out", "out"], folder.path());
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("holds  all.answered_share ≥ 1: 1.000"), "{said}");
+    let json = fs::read_to_string(folder.path().join("out/smoke.json")).expect("a document");
+    let document: Value = serde_json::from_str(&json).expect("JSON");
+    // Five seconds of six requests, of which the first second is not measured.
+    assert_eq!(document["measures"]["all.offered"], 24.0, "{json}");
+    let processes: Vec<_> = document["memory"].as_array().expect("memory").iter().map(|s| &s["process"]).collect();
+    assert_eq!(processes, ["gateway 0", "gateway 1", "nginx", "redis", "worker 0"]);
+    let refusals = document["answers"].as_object().expect("answers").keys().filter(|a| a.starts_with("422"));
+    assert!(refusals.count() >= 2, "no face, and damage: {}", document["answers"]);
+    let page = fs::read_to_string(folder.path().join("out/smoke.html")).expect("a page");
+    assert_eq!(page.matches("<svg").count(), 4, "times, rates, percentiles, memory");
+    assert!(!page.contains("NaN") && !page.contains("<script"), "{page}");
+
+    // The same run against objectives it cannot hold, against itself, and what is none at all.
+    let strict = folder.path().join("strict.toml");
+    fs::write(&strict, "about = \"\"\n[most]\n\"all.p50_ms\" = 0.001\n").expect("written");
+    let run = folder.path().join("out/smoke.json");
+    let (run, strict) = (run.to_str().expect("a path"), strict.to_str().expect("a path"));
+    let (status, said) = loadtest(&["judge", run, strict], folder.path());
+    assert_eq!((status, said.contains("BROKEN all.p50_ms")), (1, true), "{said}");
+    let (status, said) = loadtest(&["compare", run, run], folder.path());
+    assert_eq!((status, said.contains("1.00 times as bad")), (0, true), "{said}");
+    let (status, said) = loadtest(&["run", "nowhere"], folder.path());
+    assert_eq!((status, said.contains("nowhere.toml")), (2, true), "{said}");
+}
