@@ -112,6 +112,8 @@ pub(crate) fn until(model: &ModelProto, value: &str) -> Result<ModelProto, Train
         output.r#type = None;
     }
     g.output.truncate(1);
+    // Some models list their initialisers among the inputs: one that goes must not stay as something to feed.
+    g.input.retain(|i| g.initializer.iter().all(|t| t.name() != i.name()));
     graph::drop_unread_initialisers(g);
     Ok(model)
 }
@@ -152,7 +154,7 @@ mod tests {
         let g = GraphProto {
             node: nodes,
             initializer: ["w0", "w1", "w2", "ratio", "s"].iter().map(|n| constant(n)).collect(),
-            input: vec![f32_value("x", "N", &[1]), f32_value("w0", "N", &[1])],
+            input: vec![f32_value("x", "N", &[1]), f32_value("w0", "N", &[1]), f32_value("w2", "N", &[1])],
             output: vec![f32_value("e", "N", &[1])],
             ..Default::default()
         };
@@ -180,8 +182,13 @@ mod tests {
     #[test]
     fn a_model_that_ends_earlier_holds_no_more_than_it_needs() {
         let short = until(&model(), "a").unwrap().graph.unwrap();
-        let ops: Vec<&str> = short.node.iter().map(|n| n.op_type()).collect();
-        assert_eq!((ops, short.initializer.len(), short.output[0].name()), (vec!["Conv", "Relu"], 1, "a"));
+        let ops: Vec<String> = short.node.iter().map(|n| n.op_type().to_owned()).collect();
+        assert_eq!(
+            (ops, short.initializer.len(), short.output[0].name()),
+            (vec!["Conv".to_owned(), "Relu".to_owned()], 1, "a")
+        );
+        let model = ModelProto { graph: Some(short), ..Default::default() };
+        assert_eq!(onnx::inputs(&model).len(), 1, "weights that are listed as inputs do not have to be fed");
     }
 
     #[test]
