@@ -15,6 +15,9 @@ fn is_constant(g: &GraphProto, name: &str) -> bool {
     name.is_empty() || graph::constant(g, name).is_some()
 }
 
+/// Operators that hand on the values they get.
+const PASSING: [&str; 4] = ["Dropout", "Flatten", "Identity", "Reshape"];
+
 /// What flows into the last linear layer (Gemm, MatMul with weights, or Conv): with the method `head` it is computed
 /// once for each photo.
 ///
@@ -28,9 +31,13 @@ pub(crate) fn last_features(model: &ModelProto) -> Result<String, TrainingError>
     };
     let last = g.node.iter().rfind(linear).and_then(|n| n.input.first());
     let mut value = last.ok_or_else(|| TrainingError::Model("it has no linear layer".into()))?.clone();
-    // Dropout belongs to what is trained: it has to see every step anew.
-    while let Some(dropout) = graph::producer(g, &value).filter(|n| n.op_type() == "Dropout") {
-        value.clone_from(&dropout.input[0]);
+    // Dropout belongs to what is trained: it has to see every step anew. It may stand before a change of shape.
+    let mut at = value.clone();
+    while let Some(node) = graph::producer(g, &at).filter(|n| PASSING.contains(&n.op_type())) {
+        at.clone_from(&node.input[0]);
+        if node.op_type() == "Dropout" {
+            value.clone_from(&at);
+        }
     }
     match cuts(g).iter().any(|c| c.value == value) {
         true => Ok(value),
@@ -105,6 +112,8 @@ pub(crate) fn until(model: &ModelProto, value: &str) -> Result<ModelProto, Train
         output.r#type = None;
     }
     g.output.truncate(1);
+    // Some models list their initialisers among the inputs: one that goes must not stay as something to feed.
+    g.input.retain(|i| g.initializer.iter().all(|t| t.name() != i.name()));
     graph::drop_unread_initialisers(g);
     Ok(model)
 }
@@ -145,7 +154,7 @@ mod tests {
         let g = GraphProto {
             node: nodes,
             initializer: ["w0", "w1", "w2", "ratio", "s"].iter().map(|n| constant(n)).collect(),
-            input: vec![f32_value("x", "N", &[1]), f32_value("w0", "N", &[1])],
+            input: vec![f32_value("x", "N", &[1]), f32_value("w0", "N", &[1]), f32_value("w2", "N", &[1])],
             output: vec![f32_value("e", "N", &[1])],
             ..Default::default()
         };
@@ -156,6 +165,12 @@ mod tests {
     fn features_lie_before_dropout_and_cuts_lie_around_the_block() {
         let m = model();
         assert_eq!(last_features(&m).unwrap(), "flat");
+        let mut turned = model();
+        let nodes = &mut turned.graph.as_mut().unwrap().node;
+        (nodes[4].input[0], nodes[5].input[0]) = ("dropped".into(), "sum".into());
+        nodes.swap(4, 5);
+        nodes[6].input[0] = "flat".into();
+        assert_eq!(last_features(&turned).unwrap(), "sum", "before Dropout, also where a change of shape is between");
         let values: Vec<String> = cuts(m.graph.as_ref().unwrap()).into_iter().map(|c| c.value).collect();
         assert_eq!(values, ["stem", "a", "sum", "flat", "dropped", "line", "e"], "b never holds everything");
         assert_eq!(tail_from(&m, 1.0).unwrap(), "a");
@@ -167,8 +182,13 @@ mod tests {
     #[test]
     fn a_model_that_ends_earlier_holds_no_more_than_it_needs() {
         let short = until(&model(), "a").unwrap().graph.unwrap();
-        let ops: Vec<&str> = short.node.iter().map(|n| n.op_type()).collect();
-        assert_eq!((ops, short.initializer.len(), short.output[0].name()), (vec!["Conv", "Relu"], 1, "a"));
+        let ops: Vec<String> = short.node.iter().map(|n| n.op_type().to_owned()).collect();
+        assert_eq!(
+            (ops, short.initializer.len(), short.output[0].name()),
+            (vec!["Conv".to_owned(), "Relu".to_owned()], 1, "a")
+        );
+        let model = ModelProto { graph: Some(short), ..Default::default() };
+        assert_eq!(onnx::inputs(&model).len(), 1, "weights that are listed as inputs do not have to be fed");
     }
 
     #[test]
