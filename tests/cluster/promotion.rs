@@ -56,6 +56,7 @@ async fn cluster() -> (Cluster, tempfile::TempDir) {
         ("VISAVIS__GATE__HELD_OUT_MARGIN", "0.6"),
         ("VISAVIS__GATE__RESAMPLES", "200"),
         ("VISAVIS__GATEWAY__MAX_DEADLINE_MS", "120000"),
+        ("VISAVIS__GATEWAY__DEFAULT_DEADLINE_MS", "60000"),
     ];
     let environment = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let start = move || Cluster::start(ClusterOptions { environment, ..ClusterOptions::default() });

@@ -183,12 +183,13 @@ const HELD: usize = 2 * transfer::LONGEST_LINE;
 const SLACK: Duration = Duration::from_millis(250);
 
 /// How long a request may take in all, its body not counted: its own deadline, or the time it says it would wait.
-/// Storing the items of a bulk job may take as long as any request may. A deadline that cannot be read is told later.
+/// Storing the items of a bulk job, or a model, may take as long as any request may. A deadline that cannot be read is told later.
 fn patience(app: &App, rule: Option<&Rule>, headers: &HeaderMap) -> Duration {
     let times = &app.config.times;
     let named = deadline(headers, times).ok().flatten().unwrap_or(times.deadline);
     let waits = prefer(headers).ok().and_then(|p| p.wait).unwrap_or_default().min(times.max_deadline);
-    let stores = if rule.is_some_and(|r| r.bulk) { times.max_deadline } else { Duration::ZERO };
+    let stores = rule.is_some_and(|r| r.bulk || (r.takes_files && !r.takes_images));
+    let stores = if stores { times.max_deadline } else { Duration::ZERO };
     named.max(waits).max(stores) + SLACK
 }
 

@@ -18,17 +18,21 @@ use store::{ModelOrigin, RedbStore, Store};
 use visavis_registry as registry;
 
 fn graph() -> Bytes {
+    graph_with("a-name-to-be-looked-for")
+}
+
+fn graph_with(node: &str) -> Bytes {
     let value = |name: &str| ValueInfoProto { name: Some(name.into()), ..Default::default() };
-    let node = NodeProto {
+    let only = NodeProto {
         op_type: Some("Identity".into()),
-        name: Some("a-name-to-be-looked-for".into()),
+        name: Some(node.into()),
         input: vec!["x".into()],
         output: vec!["y".into()],
         ..Default::default()
     };
     let graph = GraphProto {
         name: Some("g".into()),
-        node: vec![node],
+        node: vec![only],
         input: vec![value("x")],
         output: vec![value("y")],
         ..Default::default()
@@ -114,7 +118,7 @@ async fn what_cannot_serve_is_not_taken_in() {
     }
     assert!(files(&folder.path().join("objects")).is_empty(), "nothing was kept");
     registry.register(&tenant(), new("one", &onnx)).await.unwrap();
-    let other = Bytes::from([&onnx[..], &[0xba, 0x06, 1, 0]].concat());
+    let other = graph_with("another-one");
     assert!(matches!(registry.register(&tenant(), new("one", &other)).await, Err(RegistryError::Taken)));
 }
 
