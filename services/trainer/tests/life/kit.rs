@@ -37,12 +37,12 @@ pub const BASE: [f32; 12] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1
 /// Longest time for what takes a moment.
 const LONG: Duration = Duration::from_secs(30);
 
-/// A candidate that was registered: run, model, lineage.
-pub type Handed = (RunId, Vec<u8>, serde_json::Value);
+/// A candidate: run, model, lineage.
+pub type Registered = (RunId, Vec<u8>, serde_json::Value);
 
-/// All of them.
+/// Candidates that were registered.
 #[derive(Clone, Default)]
-pub struct Taken(pub Arc<Mutex<Vec<Handed>>>);
+pub struct Taken(pub Arc<Mutex<Vec<Registered>>>);
 
 #[async_trait]
 impl Registry for Taken {
