@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -131,7 +132,16 @@ async fn what_the_chart_says_runs_serves_scales_and_is_watched() {
     lag_is_what_waits(&manifests, &redis, (&client, &photo), &pods[2..]).await;
     let shown: Vec<String> = pods.iter().map(Pod::metrics).collect();
     watched::everything_that_is_asked_for_is_shown(&shown);
+    let asked = pods[0].address("admin");
+    assert_eq!(healthcheck(asked), Some(0));
     block_in_place(|| pods.into_iter().for_each(Pod::stop));
+    assert_eq!(healthcheck(asked), Some(69), "nobody is there any more");
+}
+
+/// The status of the images' health check.
+fn healthcheck(admin: SocketAddr) -> Option<i32> {
+    let asked = Command::new(binary()).args(["healthcheck", "--admin-listen", &admin.to_string()]).output();
+    asked.expect("the program runs").status.code()
 }
 
 /// From a collection to answers, with a crop in the object store in between.
