@@ -1,5 +1,5 @@
 //! The exporter against a receiver over HTTP: what arrives, what is repeated, what is given up and counted.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{net::SocketAddr, time::Duration};
 
