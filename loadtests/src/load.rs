@@ -56,7 +56,7 @@ pub fn moments(flows: &[Flow]) -> impl Iterator<Item = Duration> {
         .collect();
     stages.into_iter().flat_map(|(began, Flow { rate, seconds })| {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count above 0")]
-        let count = (rate * seconds).round().max(0.0) as u32;
+        let count = (rate * seconds).round() as u32;
         (0..count).map(move |n| Duration::from_secs_f64(began + f64::from(n) / rate))
     })
 }

@@ -141,6 +141,9 @@ impl Run<'_> {
         if let Some(felt) = chaos::recovery(&events, &load.replies, FELT) {
             measures.insert("service.recovery_seconds".into(), felt);
         }
+        // A process that starts slowly holds up what was to happen after it: that is not to be passed over.
+        let missed = self.scenario.events.len().saturating_sub(events.len()) as u64;
+        measures.insert("service.events_missed".into(), count(missed));
         let lost = lost_writes(at, &plan, &load).await;
         measures.insert("enrol.acknowledged_and_lost".into(), count(lost));
         let dead = stand.most("visavis_queue_dead_letters", "") - dead_before;

@@ -46,7 +46,7 @@ impl Stand {
     /// A fresh cluster with these settings of every process.
     pub fn local(processes: Processes, environment: Vec<(String, String)>) -> Self {
         // Everything comes from one address here; and a write is on disk before it is acknowledged, as it is by default.
-        let nginx_variables = vec![("VISAVIS_CONNECTIONS_PER_ADDRESS".to_owned(), "65536".to_owned())];
+        let nginx_variables = vec![("VISAVIS_CONNECTIONS_PER_ADDRESS".to_owned(), "65535".to_owned())];
         let Processes { gateways, workers } = processes;
         let redis = RedisOptions::default();
         let options =

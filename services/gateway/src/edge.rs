@@ -43,7 +43,8 @@ pub(crate) async fn edge(State(app): State<App>, mut request: Request, next: Nex
     request.extensions_mut().insert(seen.request_id.clone());
     request.extensions_mut().insert(seen.trace.handle());
     let lines = seen.lines();
-    carried(app, seen, request, next).instrument(lines).await
+    // On the heap: built without optimisations, each layer around it would hold a copy of it on the thread's stack.
+    Box::pin(carried(app, seen, request, next)).instrument(lines).await
 }
 
 /// The same with every line that is logged on the way under the request's ids.

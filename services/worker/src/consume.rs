@@ -128,8 +128,9 @@ async fn see_through(desk: &Desk, name: &str, delivery: Delivery) {
     let trace_id = span.handle().trace_id();
     // Whatever the filter lets through otherwise.
     let lines = tracing::error_span!("job", job, request_id, trace_id, kind);
-    let work = trace::within(span.handle(), work_through(desk, name, delivery, &mut span));
-    work.instrument(lines).await;
+    // On the heap: built without optimisations, each layer around it would hold a copy of it on the thread's stack.
+    let (handle, work) = (span.handle(), Box::pin(work_through(desk, name, delivery, &mut span)));
+    trace::within(handle, work).instrument(lines).await;
 }
 
 /// The same without. A panic is that job's `internal`, nobody else's.
@@ -160,7 +161,7 @@ async fn work_through(desk: &Desk, name: &str, mut delivery: Delivery, span: &mu
     let about = delivery.envelope.request.as_ref().and_then(wire::told_of);
     let alone = alone(&delivery);
     let mut envelope = std::mem::take(&mut delivery.envelope);
-    let work = in_turn(desk, alone, jobs::carry_out(desk, &mut envelope, &context));
+    let work = in_turn(desk, alone, Box::pin(jobs::carry_out(desk, &mut envelope, &context)));
     let work = AssertUnwindSafe(work).catch_unwind();
     let outcome = with_heartbeat(&delivery, work).await.unwrap_or_else(|_| {
         tracing::error!(job = %job_id, kind, "a job panicked");
