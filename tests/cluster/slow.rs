@@ -37,8 +37,9 @@ async fn stops_after(to: SocketAddr, said: Arc<str>) -> Duration {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().expect("openssl");
     let mut input = child.stdin.take().expect("its input");
-    input.write_all(said.as_bytes()).await.expect("it takes it");
-    input.flush().await.expect("it takes it");
+    // On a machine so busy that the handshake took too long, the connection is closed already: that is in time as well.
+    drop(input.write_all(said.as_bytes()).await);
+    drop(input.flush().await);
     drop(tokio::time::timeout(PATIENCE, child.wait()).await);
     drop(input);
     began.elapsed()
