@@ -54,7 +54,7 @@ pub(crate) fn follow(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let permit = Arc::clone(&app.event_streams).try_acquire_owned().map_err(|_| {
-        let detail = "as many event streams are open here as may be; ask for the record itself instead";
+        let detail = "as many jobs and runs are being followed here as may be; ask for the record itself instead";
         ApiProblem::new(ErrorCode::Overloaded, detail).retry_after(Duration::from_secs(5))
     })?;
     let follow = Follow { app, look, standing, told: received, fresh: true, _permit: permit };
