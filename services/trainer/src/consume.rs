@@ -28,6 +28,8 @@ const MOST_FRUITLESS: u32 = 3;
 pub async fn consume(desk: &Arc<Desk>, consumer: &Consumer, shutdown: &CancellationToken) {
     loop {
         let taken = tokio::select! {
+            // First: what was just given back is not to be taken again.
+            biased;
             () = shutdown.cancelled() => return,
             taken = consumer.next(1) => taken,
         };
