@@ -1,7 +1,12 @@
 //! One request as one trace: spans of the gateway, of the wait on the lane and of the worker's stages, received as an
 //! OTLP receiver would; and the same ids in the log lines of every process it went through.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::Value;
 use testkit::{Client, Cluster, ClusterOptions, Person, encoded};
@@ -81,7 +86,8 @@ impl Receiver {
         self.more.notify_waiters();
     }
 
-    /// The spans of a trace by their names with who made each, once there are so many.
+    /// The spans of a trace by their names with who made each, once there are so many names. A face may be looked for
+    /// in two looks, which are a span each; of these the first is given.
     async fn trace(&self, id: &str, many: usize) -> BTreeMap<String, (String, Span)> {
         let found = tokio::time::timeout(Duration::from_secs(20), async {
             loop {
@@ -89,16 +95,20 @@ impl Receiver {
                 let got = self.got.lock().await;
                 let of: Vec<_> = got.iter().filter(|(_, s)| hex::encode(&s.trace_id) == id).cloned().collect();
                 drop(got);
-                if of.len() >= many {
+                if of.iter().map(|(_, s)| &s.name).collect::<BTreeSet<_>>().len() >= many {
                     return of;
                 }
                 more.await;
             }
         });
         let found = found.await.expect("the spans come");
-        let count = found.len();
-        let by_name: BTreeMap<_, _> = found.into_iter().map(|(who, s)| (s.name.clone(), (who, s))).collect();
-        assert_eq!(by_name.len(), count, "a span came twice");
+        let mut by_name = BTreeMap::new();
+        for (who, span) in found {
+            let name = span.name.clone();
+            let again = by_name.contains_key(&name);
+            assert!(!again || name == "detect", "the span {name} came twice");
+            by_name.entry(name).or_insert((who, span));
+        }
         by_name
     }
 }
