@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn every_effect_that_has_a_turn_has_a_column_that_shows_it() {
-        let recipe = Recipe::named("from-scratch", &["domain.reduced.probability=1".into()]).unwrap();
+        let recipe =
+            Recipe::named("from-scratch", &["domain.reduced={ probability = 1.0, range = [32, 32] }".into()]).unwrap();
         let grey = |n: u32| Rgb8::new(SIDE, SIDE, (0..SIDE * SIDE * 3).map(|i| (i * n % 251) as u8).collect()).unwrap();
         let (sheet, columns) = preview(&recipe, &[grey(7), grey(11)]);
         assert_eq!(columns.len(), 1 + 1 + 9 + 1 + 4, "{columns:?}");

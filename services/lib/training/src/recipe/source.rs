@@ -64,7 +64,9 @@ fn finish(origin: &str, mut values: Table, settings: &[String]) -> Result<Recipe
     for setting in settings {
         set(&mut values, setting).map_err(|reason| wrong("--set", reason))?;
     }
-    let recipe: Recipe = Value::Table(values).try_into().map_err(|e: toml::de::Error| wrong(origin, e.message()))?;
+    // Written out it names the setting as well, on a line of its own.
+    let told = |e: toml::de::Error| wrong(origin, e.to_string().trim().replace('\n', " "));
+    let recipe: Recipe = Value::Table(values).try_into().map_err(told)?;
     recipe.check()?;
     Ok(recipe)
 }

@@ -55,7 +55,7 @@ fn what_is_wrong_is_named() {
     assert!(said(&["augment.noise.probability=2"]).contains("noise"));
     assert!(said(&["batch.micro=7"]).contains("batch.size"));
     assert!(said(&["epochs"]).contains("key=value"));
-    assert!(said(&["seed.x=1"]).contains("seed"));
+    assert!(said(&["seed.x=1"]).contains("seed"), "{}", said(&["seed.x=1"]));
     assert!(said(&["loss.kind=triplet"]).contains("triplet"));
     assert!(said(&["split.validation=0"]).contains("split"));
     assert!(Recipe::named("best", &[]).unwrap_err().to_string().contains("fine-tune-tail"));

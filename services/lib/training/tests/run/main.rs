@@ -22,6 +22,8 @@ use people::People;
 #[derive(Default)]
 struct Heard {
     losses: Vec<f64>,
+    /// The events that were steps.
+    steps: Vec<usize>,
     validations: Vec<(u64, f64, f64)>,
     /// Events so far, and the one at which to stop.
     events: usize,
@@ -33,7 +35,10 @@ struct Heard {
 impl Progress for Heard {
     fn at(&mut self, event: &Event<'_>) -> Next {
         match event {
-            Event::Step(s) => self.losses.push(s.loss),
+            Event::Step(s) => {
+                self.losses.push(s.loss);
+                self.steps.push(self.events + 1);
+            }
             Event::Validated(v) => self.validations.push((v.step, v.tar, v.auc)),
             Event::Phase { .. } => {}
         }
