@@ -126,10 +126,7 @@ impl Op for Conv {
 
     fn backward(&mut self, cx: &mut Context<'_>, mut back: Back<'_, '_>) {
         let (x, weights, gradient) = (back.inputs[0], back.inputs[1], back.gradient);
-        if back.target(2).is_some() {
-            let sums = column_sums(cx, gradient, self.out);
-            back.add_sums(2, sums.into_iter());
-        }
+        bias_back(cx, &mut back, 2, self.out);
         for group in 0..self.groups {
             if let Some(target) = back.target(1) {
                 self.weights_back(cx, (x, gradient), group, target.to);
@@ -147,8 +144,16 @@ impl Op for Conv {
     }
 }
 
+/// Adds to the gradient of a bias: the sums of the output's gradient over all but its `channels`.
+pub(super) fn bias_back(cx: &Context<'_>, back: &mut Back<'_, '_>, index: usize, channels: usize) {
+    if back.target(index).is_some() {
+        let sums = column_sums(cx, back.gradient, channels);
+        back.add_sums(index, sums.into_iter());
+    }
+}
+
 /// Sum of every channel over all rows.
-pub(super) fn column_sums(cx: &Context<'_>, x: &[f32], c: usize) -> Vec<f64> {
+fn column_sums(cx: &Context<'_>, x: &[f32], c: usize) -> Vec<f64> {
     let level = cx.level;
     let sums = |r: Range<usize>| kernels::column_sums(level, &x[r.start * c..r.end * c], c);
     super::total(cx.threads.ranges(x.len() / c, x.len() > 1 << 14, sums))

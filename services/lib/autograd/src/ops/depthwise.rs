@@ -1,6 +1,6 @@
 //! Convolutions with one filter for each channel. Pictures are shared out over threads.
 
-use super::{Back, Context, Op, conv::column_sums, total};
+use super::{Back, Context, Op, conv::bias_back, total};
 use crate::kernels::{self, Window};
 
 /// A convolution with as many groups as channels, in and out.
@@ -52,10 +52,7 @@ impl Op for Depthwise {
     fn backward(&mut self, cx: &mut Context<'_>, mut back: Back<'_, '_>) {
         let (w, level, (size, out)) = (&self.window, cx.level, sizes(&self.window));
         let (x, weights, gradient) = (back.inputs[0], back.inputs[1], back.gradient);
-        if back.target(2).is_some() {
-            let sums = column_sums(cx, gradient, w.channels);
-            back.add_sums(2, sums.into_iter());
-        }
+        bias_back(cx, &mut back, 2, w.channels);
         if back.target(1).is_some() {
             let taps = w.kernel[0] * w.kernel[1];
             let sums = total(cx.threads.ranges(gradient.len() / out, true, |images| {

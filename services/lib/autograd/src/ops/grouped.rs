@@ -3,7 +3,7 @@
 
 use super::{
     Back, Context, Op,
-    conv::column_sums,
+    conv::bias_back,
     depthwise::{sizes, turns},
     total,
 };
@@ -65,10 +65,7 @@ impl Op for Grouped {
     fn backward(&mut self, cx: &mut Context<'_>, mut back: Back<'_, '_>) {
         let (w, level, (size, out)) = (&self.window, cx.level, sizes(&self.window));
         let (x, weights, gradient) = (back.inputs[0], back.inputs[1], back.gradient);
-        if back.target(2).is_some() {
-            let sums = column_sums(cx, gradient, w.channels);
-            back.add_sums(2, sums.into_iter());
-        }
+        bias_back(cx, &mut back, 2, w.channels);
         if back.target(1).is_some() {
             let taps = w.kernel[0] * w.kernel[1];
             let places: Vec<_> = (0..self.size).map(|place| self.weights_back(cx, (x, gradient), place)).collect();

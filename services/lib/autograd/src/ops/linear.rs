@@ -1,7 +1,7 @@
 //! Dense layers: rows by a matrix of weights, with a bias. Where there are fewer rows than outputs, as at the end of an
 //! image network, the weights are read where they lie; elsewhere they are packed.
 
-use super::{Back, Context, Op, Scratch, conv::column_sums};
+use super::{Back, Context, Op, Scratch, conv::bias_back};
 use crate::kernels::{self, Product, Rows, Stack, Sums};
 
 /// Rows that are worked on before the next.
@@ -119,10 +119,7 @@ impl Op for Linear {
 
     fn backward(&mut self, cx: &mut Context<'_>, mut back: Back<'_, '_>) {
         let (x, weights, gradient) = (back.inputs[0], back.inputs[1], back.gradient);
-        if back.target(2).is_some() {
-            let sums = column_sums(cx, gradient, self.outputs);
-            back.add_sums(2, sums.into_iter());
-        }
+        bias_back(cx, &mut back, 2, self.outputs);
         if let Some(target) = back.target(1) {
             self.weights_back(cx, (x, gradient), target.cleared());
         }
