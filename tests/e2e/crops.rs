@@ -17,11 +17,11 @@ use prometheus::{HistogramOpts, HistogramVec};
 use seal::Keyring;
 use serde_json::{Value, json};
 use store::{CropOf, Pepper, RedbStore, SealedStore, Store};
-use testkit::{AppOptions, Client, Person, S3Server, TestApp, enrolment};
+use testkit::{AppOptions, Client, FaultProxy, Person, S3Server, TestApp, enrolment};
 use vision::{Alignment, Limits, Rgb8};
 use worker::{Context, Pipeline, Timings, WorkerConfig};
 
-use crate::{decision, models};
+use crate::{decision, evidence::done, models};
 
 const NAME: &str = "zq5-whose-crop-it-is";
 
@@ -232,4 +232,38 @@ async fn on_a_server_that_may_be_away_nothing_is_half_done() {
     assert_eq!(crops_in(&bucket).len(), 1);
     drop(client.delete("/v1/collections/kept").await.expect(204));
     assert_eq!(crops_in(&bucket).len(), 0);
+}
+
+/// A server that deletes and whose answers are lost has deleted. The erasure ends, and its receipt counts what was there
+/// and not what was left for the attempt that came through.
+#[tokio::test]
+async fn deletions_whose_answers_are_lost_are_finished_and_counted() {
+    let server = S3Server::start();
+    let proxy = FaultProxy::start(server.address());
+    let mut environment = server.environment();
+    environment.retain(|(key, _)| !key.ends_with("__ENDPOINT") && !key.ends_with("__TIMEOUT_MS"));
+    environment.push(("VISAVIS__OBJECTS__ENDPOINT".into(), format!("http://localhost:{}", proxy.address().port())));
+    environment.push(("VISAVIS__OBJECTS__TIMEOUT_MS".into(), "1000".into()));
+    let app = TestApp::start_with(AppOptions { environment, ..AppOptions::default() });
+    let (client, bucket) = (app.client(), server.bucket().join("crops-of-tests"));
+    keeping(&client, "kept").await;
+    let photos = [("a", Person::Astronaut), ("b", Person::Biden), ("c", Person::Obama)];
+    for (name, person) in photos {
+        let body = trainable(name, &[person.photo()]);
+        drop(client.post("/v1/collections/kept/subjects", &body).await.expect(201));
+    }
+    assert_eq!(crops_in(&bucket).len(), 3);
+
+    proxy.withhold_answers_to("DELETE ");
+    let path = "/v1/collections/kept/subjects/a";
+    let answer = client.delete(path).await.expect(503);
+    assert!(answer.text().contains("not all of their objects are deleted"), "{}", answer.text());
+    // Said only once it is so.
+    drop(client.delete(path).await.expect(410));
+    assert_eq!(crops_in(&bucket).len(), 2);
+    let body = json!({"collection_id": "kept", "subject_ids": ["b"]});
+    let erasure = client.post("/v1/erasures", &body).await.expect(202).header("location").to_owned();
+    let ended = done(&client, &erasure).await;
+    assert_eq!(crops_in(&bucket).len(), 1, "of whom nobody erased");
+    assert_eq!(ended["removed"]["crops"], 1, "{ended}");
 }

@@ -8,11 +8,9 @@ use testkit::{AppOptions, TestApp, forget_peak};
 use tokio::{sync::Mutex, task::JoinSet};
 
 use crate::{
-    frames::{
-        CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, field, frame, get,
-        kinds, preface,
-    },
-    raw::{Raw, Rest, Wire},
+    floods::{self, Attacked, SERVED_WITHIN, SILENCE},
+    frames::{DATA, END_HEADERS, GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame, get, kinds},
+    raw::Raw,
     smuggling::{never_two, smuggling},
 };
 
@@ -20,12 +18,8 @@ use crate::{
 static ALONE: Mutex<()> = Mutex::const_new(());
 /// Connections that the service of these tests takes.
 const CONNECTIONS: usize = 64;
-/// An honest caller's answer takes at most this long meanwhile. Generous: tests run beside others.
-const SERVED_WITHIN: Duration = Duration::from_secs(5);
 /// Most memory that an attack may add, as far as this process's allocator lets it be seen.
 const MEMORY: u64 = 96 << 20;
-/// A silence after which no more is expected.
-const SILENCE: Duration = Duration::from_millis(700);
 
 fn service() -> &'static TestApp {
     static SERVICE: std::sync::OnceLock<TestApp> = std::sync::OnceLock::new();
@@ -39,179 +33,120 @@ fn raw(protocol: &str) -> Raw {
     Raw::new(service().address(), &service().certificate(), protocol)
 }
 
-/// Runs an attack. Meanwhile an honest caller is served, and afterwards the service holds little more than before.
-async fn under<T>(attack: impl Future<Output = T>) -> T {
-    let service = service();
-    let client = service.client();
-    drop(client.get("/v1/collections").await.expect(200));
-    forget_peak(service.pid());
-    let before = service.memory().map_or(0, |m| m.resident);
-    let honest = async {
-        loop {
-            let began = Instant::now();
-            drop(client.get("/v1/collections").await.expect(200));
-            assert!(began.elapsed() < SERVED_WITHIN, "an honest caller waited {:?}", began.elapsed());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    let done = tokio::select! {
-        done = attack => done,
-        () = honest => unreachable!("it goes on for ever"),
-    };
-    drop(client.get("/v1/collections").await.expect(200));
-    let peak = service.memory().map_or(0, |m| m.peak);
-    assert!(peak < before + MEMORY, "from {} MiB to {} MiB", before >> 20, peak >> 20);
-    done
+fn resident() -> u64 {
+    service().memory().map_or(0, |m| m.resident)
 }
 
-/// Sends one HTTP/1.1 message of any shape on a connection of its own.
-async fn sent(message: &[u8]) -> Rest {
-    let mut wire = raw("http/1.1").connect().await;
-    wire.send(message).await;
-    wire.rest(SILENCE).await
+fn attacked() -> Attacked {
+    let before = || {
+        forget_peak(service().pid());
+        resident()
+    };
+    let peak = || service().memory().map_or(0, |m| m.peak);
+    Attacked { client: service().client(), raw, memory: [before, peak], most: MEMORY }
 }
 
 #[tokio::test]
 async fn a_head_that_is_too_long_is_refused() {
-    let _alone = ALONE.lock().await;
+    let (_alone, attacked) = (ALONE.lock().await, attacked());
     let long = "a".repeat(1 << 20);
     let many: String = (0..2_000).map(|n| format!("X-{n}: y\r\n")).collect();
     let line = format!("GET /{long} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let value = format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Long: {long}\r\n\r\n");
     let fields = format!("GET /livez HTTP/1.1\r\nHost: localhost\r\n{many}\r\n");
-    under(async {
-        for message in [line, value, fields] {
-            let rest = sent(message.as_bytes()).await;
-            assert!(rest.closed, "the connection stays open");
-            let statuses = rest.statuses();
-            assert!(statuses.iter().all(|s| [400, 414, 431].contains(s)), "{statuses:?}");
-        }
-    })
-    .await;
+    attacked
+        .under(async {
+            for message in [line, value, fields] {
+                let rest = attacked.sent(message.as_bytes()).await;
+                assert!(rest.closed, "the connection stays open");
+                let statuses = rest.statuses();
+                assert!(statuses.iter().all(|s| [400, 414, 431].contains(s)), "{statuses:?}");
+            }
+        })
+        .await;
 }
 
 /// Where one reader sees one request and another sees two, the second has been smuggled past the first.
 #[tokio::test]
 async fn a_message_of_two_lengths_is_never_taken_for_two_requests() {
-    let _alone = ALONE.lock().await;
-    under(async {
-        for shape in smuggling() {
-            let rest = sent(shape.as_bytes()).await;
-            never_two(&shape, &rest);
-        }
-    })
-    .await;
+    let (_alone, attacked) = (ALONE.lock().await, attacked());
+    attacked
+        .under(async {
+            for shape in smuggling() {
+                let rest = attacked.sent(shape.as_bytes()).await;
+                never_two(&shape, &rest);
+            }
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn garbage_is_answered_with_a_close() {
-    let _alone = ALONE.lock().await;
-    under(async {
-        for garbage in
-            [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"\0\0\0\0\r\n\r\n", b"GET\r\n\r\n", b"G\xff /\xff HTTP/9.9\r\n\r\n"]
-        {
-            let rest = sent(garbage).await;
-            assert!(rest.closed || !rest.statuses().is_empty(), "nothing happens after {garbage:?}");
-            assert!(rest.statuses().iter().all(|s| (400..600).contains(s)));
-        }
-        // Plain text where TLS is expected.
-        let plain = tokio::net::TcpStream::connect(service().address()).await.expect("a connection");
-        plain.writable().await.expect("it is open");
-        drop(plain.try_write(b"GET / HTTP/1.1\r\n\r\n"));
-    })
-    .await;
+    let (_alone, attacked) = (ALONE.lock().await, attacked());
+    attacked
+        .under(async {
+            for garbage in [
+                &b"\x16\x03\x01\x02\x00\x01\x00"[..],
+                b"\0\0\0\0\r\n\r\n",
+                b"GET\r\n\r\n",
+                b"G\xff /\xff HTTP/9.9\r\n\r\n",
+            ] {
+                let rest = attacked.sent(garbage).await;
+                assert!(rest.closed || !rest.statuses().is_empty(), "nothing happens after {garbage:?}");
+                assert!(rest.statuses().iter().all(|s| (400..600).contains(s)));
+            }
+            // Plain text where TLS is expected.
+            let plain = tokio::net::TcpStream::connect(service().address()).await.expect("a connection");
+            plain.writable().await.expect("it is open");
+            drop(plain.try_write(b"GET / HTTP/1.1\r\n\r\n"));
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let _alone = ALONE.lock().await;
+    let (_alone, attacked) = (ALONE.lock().await, attacked());
     let one = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let all: String = (0..60).map(|n| one(if n % 2 == 0 { "/livez" } else { "/nowhere" })).collect();
-    let rest = under(sent(all.as_bytes())).await;
+    let rest = attacked.under(attacked.sent(all.as_bytes())).await;
     let expected: Vec<u16> = (0..60).map(|n| if n % 2 == 0 { 200 } else { 404 }).collect();
     assert_eq!(rest.statuses(), expected);
 }
 
-async fn http2() -> Wire {
-    let mut wire = raw("h2").connect().await;
-    assert!(wire.send(&preface()).await, "the preface is taken");
-    wire
-}
-
-/// Sends until the other side closes or there is no more. Whether it closed.
-async fn flood(wire: &mut Wire, pieces: impl Iterator<Item = Vec<u8>>) -> bool {
-    for piece in pieces {
-        if !wire.send(&piece).await {
-            return true;
-        }
-    }
-    wire.rest(SILENCE).await.closed
-}
-
-/// CVE-2023-44487: every stream costs the server a request and the caller two frames.
 #[tokio::test]
 async fn streams_reset_as_soon_as_they_are_opened_end_the_connection() {
     let _alone = ALONE.lock().await;
-    let block = get("/v1/collections");
-    let batch = |first: u32| -> Vec<u8> {
-        let streams = (first..first + 100).map(|n| 2 * n + 1);
-        let both = |id| [frame(HEADERS, END_HEADERS | END_STREAM, id, &block), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])];
-        streams.flat_map(both).flatten().collect()
-    };
-    let mut wire = http2().await;
-    let closed = under(flood(&mut wire, (0..300).map(|n| batch(n * 100)))).await;
-    assert!(closed, "30 000 resets were put up with");
+    assert!(attacked().flood(floods::resets()).await.closed, "30 000 resets were put up with");
 }
 
 #[tokio::test]
 async fn a_head_in_endless_continuations_ends_the_connection() {
     let _alone = ALONE.lock().await;
-    let piece: Vec<u8> = (0..100).flat_map(|n| field(&format!("x-{n}"), &"v".repeat(100))).collect();
-    let begun = frame(HEADERS, END_STREAM, 1, &get("/livez"));
-    let rest = (0..2_000).map(|_| frame(CONTINUATION, 0, 1, &piece));
-    let mut wire = http2().await;
-    let closed = under(flood(&mut wire, std::iter::once(begun).chain(rest))).await;
-    assert!(closed, "22 MB of one head were put up with");
-    let empty = (0..200).map(|_| frame(CONTINUATION, 0, 1, &[]).repeat(1_000));
-    let mut wire = http2().await;
-    let begun = frame(HEADERS, END_STREAM, 1, &get("/livez"));
-    let closed = under(flood(&mut wire, std::iter::once(begun).chain(empty))).await;
-    assert!(closed, "200 000 empty continuations were put up with");
+    assert!(attacked().flood(floods::endless_head()).await.closed, "22 MB of one head were put up with");
+    let empty = attacked().flood(floods::empty_continuations()).await;
+    assert!(empty.closed, "200 000 empty continuations were put up with");
 }
 
-/// Frames that want an answer each, from a caller who reads none.
 #[tokio::test]
 async fn floods_of_control_frames_hold_nobody_up() {
     let _alone = ALONE.lock().await;
-    let settings = frame(SETTINGS, 0, 0, &[]).repeat(1_000);
-    let pings = frame(PING, 0, 0, &[7; 8]).repeat(1_000);
-    let changes = frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0]).repeat(1_000);
-    for one in [settings, pings, changes] {
-        let mut wire = http2().await;
-        under(async {
-            for _ in 0..50 {
-                // Whether it is read, held up or ended is the server's choice; a caller held up for long is let go.
-                let sent = tokio::time::timeout(Duration::from_secs(2), wire.send(&one)).await;
-                if !matches!(sent, Ok(true)) {
-                    break;
-                }
-            }
-        })
-        .await;
+    for frames in floods::control() {
+        attacked().unread(&frames).await;
     }
 }
 
 #[tokio::test]
 async fn streams_beyond_the_limit_and_frames_out_of_place_are_refused() {
-    let _alone = ALONE.lock().await;
+    let (_alone, attacked) = (ALONE.lock().await, attacked());
     let open = |n: u32| frame(HEADERS, END_HEADERS, 2 * n + 1, &get("/v1/detect"));
-    let mut wire = http2().await;
-    under(async {
-        wire.send(&(0..1_000).flat_map(open).collect::<Vec<_>>()).await;
-        let told = kinds(&wire.rest(SILENCE).await.bytes);
-        assert!(told.contains(&RST_STREAM) || told.contains(&GOAWAY), "1 000 streams were opened: {told:?}");
-    })
-    .await;
+    let mut wire = attacked.http2().await;
+    attacked
+        .under(async {
+            wire.send(&(0..1_000).flat_map(open).collect::<Vec<_>>()).await;
+            let told = kinds(&wire.rest(SILENCE).await.bytes);
+            assert!(told.contains(&RST_STREAM) || told.contains(&GOAWAY), "1 000 streams were opened: {told:?}");
+        })
+        .await;
     let oversized = frame(DATA, 0, 1, &vec![0; 1 << 20]);
     for odd in [
         frame(DATA, 0, 1, b"no stream"),
@@ -219,13 +154,14 @@ async fn streams_beyond_the_limit_and_frames_out_of_place_are_refused() {
         frame(SETTINGS, 0, 3, &[]),
         frame(HEADERS, END_HEADERS, 2, &get("/")),
     ] {
-        let mut wire = http2().await;
-        let closed = under(async {
-            wire.send(&odd).await;
-            let rest = wire.rest(Duration::from_secs(3)).await;
-            rest.closed || kinds(&rest.bytes).contains(&GOAWAY)
-        })
-        .await;
+        let mut wire = attacked.http2().await;
+        let closed = attacked
+            .under(async {
+                wire.send(&odd).await;
+                let rest = wire.rest(Duration::from_secs(3)).await;
+                rest.closed || kinds(&rest.bytes).contains(&GOAWAY)
+            })
+            .await;
         assert!(closed, "a frame of kind {} was put up with", odd[3]);
     }
 }

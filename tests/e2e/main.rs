@@ -16,6 +16,8 @@ mod crowd;
 mod erasure;
 #[path = "../evidence.rs"]
 mod evidence;
+mod floods;
+mod forms;
 mod frames;
 mod hostile;
 mod hostile_nginx;

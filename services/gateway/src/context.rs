@@ -118,9 +118,15 @@ pub(crate) fn request_id(headers: &HeaderMap) -> RequestId {
 /// The deadline the caller named, capped.
 pub(crate) fn deadline(headers: &HeaderMap, times: &Times) -> Result<Option<Duration>, Problem> {
     let Some(value) = headers.get("x-deadline-ms") else { return Ok(None) };
-    let ms = value.to_str().ok().and_then(|s| s.trim().parse::<u64>().ok()).filter(|ms| *ms > 0);
+    let ms = value.to_str().ok().and_then(|s| whole(s.trim())).filter(|ms| *ms > 0);
     let ms = ms.ok_or_else(|| Problem::invalid("x-deadline-ms", "must be a whole number of milliseconds above 0"))?;
     Ok(Some(Duration::from_millis(ms).min(times.max_deadline)))
+}
+
+/// A whole number; one that is too large for its type is the largest, as it will be capped in any case.
+fn whole(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 /// How the caller wants to be answered.
@@ -160,7 +166,9 @@ mod tests {
         let t = Times::default();
         assert_eq!(deadline(&HeaderMap::new(), &t), Ok(None));
         assert_eq!(deadline(&headers("x-deadline-ms", "250"), &t), Ok(Some(Duration::from_millis(250))));
-        assert_eq!(deadline(&headers("x-deadline-ms", "9999999"), &t), Ok(Some(t.max_deadline)));
+        for large in ["9999999", "102867908491494195200"] {
+            assert_eq!(deadline(&headers("x-deadline-ms", large), &t), Ok(Some(t.max_deadline)));
+        }
         for bad in ["0", "-1", "soon", "1.5", ""] {
             assert!(deadline(&headers("x-deadline-ms", bad), &t).is_err(), "{bad}");
         }

@@ -6,6 +6,7 @@ mod images;
 mod json;
 mod page;
 mod path;
+mod plain;
 
 pub(crate) use document::{Attachments, Document};
 pub(crate) use etag::{IfMatch, tag};

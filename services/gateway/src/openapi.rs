@@ -1,6 +1,7 @@
 //! The OpenAPI document, generated from the routes, and what the edge reads out of it: which scope an operation
 //! needs and whether it takes images. What is documented is what is enforced.
 
+mod names;
 mod schemas;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -131,8 +132,11 @@ fn complete(document: &mut Value) {
         json!({"bearer": {"type": "http", "scheme": "bearer", "description": credentials()}});
     schemas::settle(document);
     let Some(paths) = document["paths"].as_object_mut() else { return };
-    for item in paths.values_mut() {
+    for (path, item) in paths {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            let handler = operation["operationId"].as_str().unwrap_or(method);
+            operation["operationId"] = names::operation(path, handler).into();
+            schemas::say_events(operation);
             let codes = problems(method, operation);
             describe_headers(method, operation);
             describe_success(operation);
@@ -198,7 +202,7 @@ fn describe_headers(method: &str, operation: &mut Value) {
         more.push(shaped(
             &json!({"type": "integer", "minimum": 1}),
             "x-deadline-ms",
-            "Most milliseconds to the answer, counted from the end of the body",
+            "Most milliseconds to the answer, counted from the end of the body; more than the service allows is as much as it allows",
         ));
         more.push(header("prefer", "`respond-async`: answer 202 at once; `wait=N`: answer 202 after N seconds"));
         operation["responses"]["202"] = json!({

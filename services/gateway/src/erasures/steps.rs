@@ -247,8 +247,17 @@ impl Work<'_> {
             Extent::Subjects => Some(self.handles().await?),
             Extent::Collection => None,
         };
-        let gone = crops::erase_all(self.app, &self.call, &self.record.collection, handles.as_deref()).await?;
-        self.note(move |record| record.removed.crops += gone).await
+        let (id, handles) = (&self.record.collection, handles.as_deref());
+        // Counted before: a deletion that is broken off may have taken effect, and then nothing is found the next time.
+        let there = crops::left(self.app, &self.call, id, handles).await?;
+        let known = self.record.verification.is_some();
+        self.note(move |record| {
+            if !known {
+                record.removed.crops = record.removed.crops.max(there);
+            }
+        })
+        .await?;
+        crops::erase_all(self.app, &self.call, &self.record.collection, handles).await
     }
 
     async fn look(&mut self) -> Result<()> {
@@ -277,6 +286,7 @@ impl Work<'_> {
         self.note(move |record| {
             record.verification = Some(found);
             if !clean {
+                record.removed.crops += crops_found;
                 // Kept a moment ago by somebody who had begun before, most likely: once more from there.
                 record.steps.iter_mut().skip(1).for_each(|step| step.done_at = None);
             }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use wire::v1;
 
-use super::json::{body_bytes, from_value, media_type, parse, shown};
+use super::json::{body_bytes, from_value, media_type, parse, shown, value};
 use crate::{config::Limits, problem::ApiProblem, state::App};
 
 /// Parameters that come beside images.
@@ -21,6 +21,8 @@ pub(crate) trait Parameters: DeserializeOwned + Send {
     const FILES: &'static [&'static str] = &["image", "images"];
     /// Parameters that are plain text; the others are JSON where a form or a query carries them.
     const TEXT: &'static [&'static str] = &[];
+    /// Parameters that are lists. A form or a query carries one whole, as JSON, or item by item under the same name.
+    const LISTS: &'static [&'static str] = &[];
 }
 
 /// Images and parameters of a request.
@@ -198,12 +200,27 @@ fn query<P: Parameters>(uri: &Uri) -> Result<Map<String, Value>, Problem> {
     Ok(params)
 }
 
+/// The problem of a parameter's own text.
+fn within(name: &str, problem: &Problem) -> Problem {
+    let pointer = problem.errors.first().map_or("", |e| &e.pointer);
+    let detail = problem.errors.first().map_or(&problem.detail, |e| &e.detail);
+    Problem::invalid(format!("/{name}{pointer}"), format!("is not JSON: {detail}"))
+}
+
 fn insert<P: Parameters>(params: &mut Map<String, Value>, name: String, text: &str) -> Result<(), Problem> {
-    let value = if P::TEXT.contains(&name.as_str()) {
+    let (is_text, is_list) = (P::TEXT.contains(&name.as_str()), P::LISTS.contains(&name.as_str()));
+    let value = if is_text && !(is_list && text.trim_start().starts_with('[')) {
         Value::String(text.to_owned())
     } else {
-        serde_json::from_str(text).map_err(|e| Problem::invalid(format!("/{name}"), format!("is not JSON: {e}")))?
+        value(text.as_bytes()).map_err(|p| within(&name, &p))?
     };
+    if is_list {
+        let items = if let Value::Array(items) = value { items } else { vec![value] };
+        if let Value::Array(list) = params.entry(name).or_insert_with(|| Value::Array(Vec::new())) {
+            list.extend(items);
+        }
+        return Ok(());
+    }
     if params.contains_key(&name) {
         return Err(Problem::invalid(format!("/{name}"), "is given twice"));
     }
@@ -218,7 +235,8 @@ mod tests {
     #[derive(serde::Deserialize)]
     struct Any;
     impl Parameters for Any {
-        const TEXT: &'static [&'static str] = &["purpose"];
+        const TEXT: &'static [&'static str] = &["purpose", "ids"];
+        const LISTS: &'static [&'static str] = &["ids", "vectors"];
     }
 
     fn pointer(body: &str) -> String {
@@ -249,6 +267,15 @@ mod tests {
         assert_eq!(Value::Object(params), expected);
         assert!(query::<Any>(&"/x?limit=many".parse().unwrap()).is_err());
         assert!(query::<Any>(&"/x?limit=1&limit=2".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn lists_come_whole_or_item_by_item() {
+        let params = |query_text: &str| query::<Any>(&format!("/x?{query_text}").parse().unwrap()).map(Value::Object);
+        let expected = serde_json::json!({"ids": ["a", "7"], "vectors": [{"v": 1}, {"v": 2}]});
+        assert_eq!(params("ids=a&ids=7&vectors=%7B%22v%22:1%7D&vectors=%7B%22v%22:2.0%7D").unwrap(), expected);
+        assert_eq!(params("ids=[%22a%22,%227%22]&vectors=[%7B%22v%22:1%7D,%7B%22v%22:2%7D]").unwrap(), expected);
+        assert!(params("vectors=a").is_err() && params("purpose=a&purpose=b").is_err());
     }
 
     #[test]

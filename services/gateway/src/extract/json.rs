@@ -9,6 +9,7 @@ use domain::{ErrorCode, FieldError, Problem};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::plain::Plain;
 use crate::{config::Limits, problem::ApiProblem, state::App};
 
 /// A JSON body of a documented form.
@@ -28,7 +29,7 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     }
 }
 
-/// A JSON body of a documented form that may be left out.
+/// A JSON body of a documented form that may be left out, or be `null`.
 pub(crate) struct OptionalJson<T>(pub T);
 
 impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalJson<T> {
@@ -40,8 +41,9 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalJson<T> {
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
-        let JsonBody(value) = JsonBody::from_request(Request::from_parts(parts, bytes.into()), app).await?;
-        Ok(Self(value))
+        let JsonBody(value) =
+            JsonBody::<Option<T>>::from_request(Request::from_parts(parts, bytes.into()), app).await?;
+        Ok(Self(value.unwrap_or_default()))
     }
 }
 
@@ -67,9 +69,14 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if bytes.is_empty() {
         return Err(Problem::invalid("", "a JSON object is expected, the body is empty"));
     }
+    from_value(value(bytes)?)
+}
+
+/// Reads `bytes` as JSON of any form.
+pub(super) fn value(bytes: &[u8]) -> Result<Value, Problem> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|e| field_error(&e))?;
-    json.end().map_err(|e| Problem::invalid("", e.to_string()))?;
+    let Plain(value) = serde_path_to_error::deserialize(&mut json).map_err(|e| field_error(&e))?;
+    json.end().map_err(|e| invalid(String::new(), e.to_string()))?;
     Ok(value)
 }
 
@@ -89,7 +96,7 @@ fn field_error<E: std::fmt::Display>(e: &serde_path_to_error::Error<E>) -> Probl
         }
     }
     let message = e.inner().to_string();
-    for prefix in ["unknown field `", "missing field `"] {
+    for prefix in ["unknown field `", "missing field `", "duplicate field `"] {
         let field = message.strip_prefix(prefix).and_then(|rest| rest.split_once('`')).map(|(name, _)| escape(name));
         if let Some(field) = field.filter(|f| !pointer.ends_with(&format!("/{f}"))) {
             pointer.push_str(&format!("/{field}"));
@@ -166,6 +173,13 @@ mod tests {
             "invalid type: floating point `…`, expected u32"
         );
         assert!(tellable(&"x`".repeat(5_000)).len() <= 1_000);
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused_and_a_whole_number_may_have_a_point() {
+        assert_eq!(pointer::<BTreeMap<String, u32>>(r#"{"a":1,"a":2}"#), "/a");
+        assert_eq!(parse::<BTreeMap<String, u32>>(br#"{"a":29.0}"#).unwrap()["a"], 29);
+        assert_eq!(pointer::<BTreeMap<String, u32>>(r#"{"a":29.5}"#), "/a");
     }
 
     #[test]

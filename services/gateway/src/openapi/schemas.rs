@@ -25,6 +25,20 @@ pub(super) fn settle(document: &mut Value) {
     tighten(schemas);
 }
 
+/// Events of a stream as they arrive, each with a document of the schema that is named for the stream.
+pub(super) fn say_events(operation: &mut Value) {
+    for response in operation["responses"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        let Some(schema) = response.pointer_mut("/content/text~1event-stream/schema") else { continue };
+        let data = json!({"type": "string", "contentMediaType": "application/json", "contentSchema": schema.take()});
+        let text = json!({"type": "string"});
+        *schema = json!({
+            "type": "object",
+            "required": ["data"],
+            "properties": {"data": data, "event": text, "id": text, "retry": {"type": "integer"}}
+        });
+    }
+}
+
 fn tighten(schemas: &mut Map<String, Value>) {
     let rules: Map<String, Value> = serde_json::from_str(RULES).unwrap_or_default();
     for (name, rule) in rules {
@@ -69,13 +83,14 @@ mod tests {
     use super::*;
 
     /// Whether everything a rule speaks of is there to be ruled: a member that is renamed must not lose its rule unseen.
-    fn fits(schema: &Value, rule: &Value, at: &str) {
+    fn fits(schemas: &Map<String, Value>, schema: &Value, rule: &Value, at: &str) {
+        let schema = resolved(schemas, schema).unwrap();
         for (name, rule) in rule["properties"].as_object().into_iter().flatten() {
             assert!(schema["properties"].get(name).is_some(), "{at} has no {name}");
-            fits(&schema["properties"][name], rule, &format!("{at}/{name}"));
+            fits(schemas, &schema["properties"][name], rule, &format!("{at}/{name}"));
         }
         for choice in ["anyOf", "oneOf"] {
-            rule[choice].as_array().into_iter().flatten().for_each(|one| fits(schema, one, at));
+            rule[choice].as_array().into_iter().flatten().for_each(|one| fits(schemas, schema, one, at));
         }
     }
 
@@ -84,10 +99,11 @@ mod tests {
         let document: Value = serde_json::from_str(&super::super::openapi_json()).unwrap();
         let rules: Map<String, Value> = serde_json::from_str(RULES).unwrap();
         assert!(rules.len() > 20);
+        let schemas = document["components"]["schemas"].as_object().unwrap();
         for (name, rule) in &rules {
             let schema = &document["components"]["schemas"][name];
             assert!(schema.is_object(), "there is no schema {name}");
-            fits(schema, rule, name);
+            fits(schemas, schema, rule, name);
             let mut again = schema.clone();
             merged(&mut again, rule.clone());
             assert_eq!(&again, schema, "{name}");
@@ -109,5 +125,8 @@ mod tests {
         assert_eq!(compare["required"], json!(["source", "targets"]));
         assert!(compare["properties"]["threshold"].is_object() && compare["properties"]["source"].is_object());
         assert_eq!(schemas["Scope"]["enum"][3], "subjects:read");
+        let events = &document["paths"]["/v1/jobs/{job}/events"]["get"]["responses"]["200"]["content"];
+        let data = &events["text/event-stream"]["schema"]["properties"]["data"];
+        assert_eq!(data["contentSchema"]["$ref"], "#/components/schemas/Job");
     }
 }

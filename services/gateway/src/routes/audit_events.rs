@@ -147,12 +147,31 @@ async fn sign(app: &AppState, tenant: &TenantId, head: &ChainHead) -> Result<(Si
     Ok((signed, jws))
 }
 
+/// A line of an exported trail.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes a form")]
+enum AuditLine {
+    /// What was trimmed, first.
+    Anchor {
+        /// Compact JWS.
+        anchor: String,
+    },
+    /// An event.
+    Event(AuditEvent),
+    /// Where the trail ends, last.
+    Head {
+        /// Compact JWS.
+        head: String,
+    },
+}
+
 /// Export the audit trail
 ///
 /// All of it up to now, one JSON document per line: where its beginning was trimmed a signed anchor, the events, and the
 /// signed head. `visavis audit verify` checks it offline.
 #[utoipa::path(get, path = "/v1/audit-events/export", tag = "Audit", security(("bearer" = ["audit"])),
-    responses((status = 200, content_type = "application/x-ndjson", body = AuditEvent, description = "One per line; the last line is the head")))]
+    responses((status = 200, content_type = "application/x-ndjson", body = AuditLine, description = "One per line")))]
 async fn export(State(app): State<App>, call: Call) -> Result<Response> {
     let tenant = &call.principal.tenant;
     app.audit.settled(tenant).await?;

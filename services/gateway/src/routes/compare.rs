@@ -28,8 +28,7 @@ struct CompareParams {
     /// What counts as a match; a false match rate of the model's default unless said.
     threshold: Option<ThresholdSpec>,
     /// Which face counts where there are several.
-    #[serde(default)]
-    face_selection: FaceSelection,
+    face_selection: Option<FaceSelection>,
 }
 
 impl Parameters for CompareParams {
@@ -89,7 +88,7 @@ async fn compare(State(app): State<App>, call: Call, images: Images<CompareParam
         source: Some(v1::Image { data: source.data }),
         targets: targets.into_iter().map(|f| v1::Image { data: f.data }).collect(),
         threshold: params.threshold.map(Into::into),
-        face_selection: params.face_selection.wire(),
+        face_selection: params.face_selection.unwrap_or_default().wire(),
     };
     carry_out(&app, &call, Request::Compare(request)).await
 }

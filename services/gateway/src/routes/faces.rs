@@ -41,8 +41,7 @@ struct FacesParams {
     /// A consent to record with them; needed unless one is on record.
     consent: Option<ConsentDraft>,
     /// Which face counts where an image shows several.
-    #[serde(default)]
-    face_selection: FaceSelection,
+    face_selection: Option<FaceSelection>,
 }
 
 impl Parameters for FacesParams {
@@ -77,7 +76,13 @@ async fn add(
     }
     let consent = consent(&collection, &id, params.consent, &on_record?)?;
     let subject = v1::Subject::from(&subject);
-    let job = Enrolment { subject, create: false, consent, images, face_selection: params.face_selection };
+    let job = Enrolment {
+        subject,
+        create: false,
+        consent,
+        images,
+        face_selection: params.face_selection.unwrap_or_default(),
+    };
     let job = job.request(&collection);
     carry_out_as(&app, &call, Request::Enrol(job), |answer| match answer {
         Answer::Enrol(e) => {

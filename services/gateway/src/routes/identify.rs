@@ -49,7 +49,8 @@ pub(super) struct IdentifyParams {
 }
 
 impl Parameters for IdentifyParams {
-    const TEXT: &'static [&'static str] = &["purpose"];
+    const TEXT: &'static [&'static str] = &["purpose", "subject_ids"];
+    const LISTS: &'static [&'static str] = &["subject_ids", "embeddings"];
 }
 
 impl IdentifyParams {

@@ -54,7 +54,7 @@ pub(crate) struct JsonImages<P> {
     parameters: P,
 }
 
-/// Image(s) and parameters as a form. Objects and lists are JSON text.
+/// Image(s) and parameters as a form. Objects are JSON text; lists are too, or come item by item, a part for each.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes a form")]
 pub(crate) struct FormImages<P> {

@@ -62,10 +62,10 @@ async fn start(State(app): State<App>, call: Call, JsonBody(new): JsonBody<NewRu
 
 /// What was asked for, checked.
 async fn read(app: &AppState, call: &Call, new: NewRun) -> Result<RunRecord> {
-    let collections: BTreeSet<_> = new.collections.into_iter().collect();
-    if !(1..=MOST_COLLECTIONS).contains(&collections.len()) {
+    if !(1..=MOST_COLLECTIONS).contains(&new.collections.len()) {
         return Err(Problem::invalid("/collections", format!("name 1 to {MOST_COLLECTIONS} collections")).into());
     }
+    let collections: BTreeSet<_> = new.collections.into_iter().collect();
     domain::check_overrides(&new.overrides, "/overrides")?;
     for id in &collections {
         call.notes.collection(id);

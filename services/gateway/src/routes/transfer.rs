@@ -81,7 +81,7 @@ fn permit(app: &AppState) -> Result<OwnedSemaphorePermit> {
 /// `subjects:read` and `consents` too.
 #[utoipa::path(post, path = "/v1/collections/{collection}/export", tag = "Collections", security(("bearer" = ["keys"])),
     params(("collection" = CollectionId, Path),
-        ("visavis-export-key" = String, Header, description = "32 random bytes in hexadecimal, such as `openssl rand -hex 32` gives; who has them can read the file")),
+        ("visavis-export-key" = String, Header, pattern = "^[0-9a-fA-F]{64}$", description = "32 random bytes in hexadecimal, such as `openssl rand -hex 32` gives; who has them can read the file")),
     responses((status = 200, content_type = "application/vnd.visavis.export", body = String, description = "Newline-delimited JSON, sealed")),
     extensions(("x-problems" = json!(["collection_not_found"]))))]
 async fn export(

@@ -35,8 +35,7 @@ struct VerifyParams {
     /// What the verification is for; may be left out where the collection has one purpose.
     purpose: Option<Purpose>,
     /// Which face counts where the image shows several.
-    #[serde(default)]
-    face_selection: FaceSelection,
+    face_selection: Option<FaceSelection>,
 }
 
 impl Parameters for VerifyParams {
@@ -76,7 +75,7 @@ async fn verify(
         embedding,
         threshold: params.threshold.map(Into::into),
         purpose: purpose.to_string(),
-        face_selection: params.face_selection.wire(),
+        face_selection: params.face_selection.unwrap_or_default().wire(),
     };
     carry_out(&app, &call, Request::Verify(request)).await
 }

@@ -1,8 +1,13 @@
-//! A TCP proxy that breaks what runs through it: refuses and closes, delays, or stays silent with every connection open.
+//! A TCP proxy that breaks what runs through it: refuses and closes, delays, stays silent with every connection open, or
+//! keeps answers to itself.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::mpsc as blocking,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc as blocking,
+    },
     thread,
     time::Duration,
 };
@@ -40,6 +45,19 @@ enum Passage {
     After(Duration),
     /// They do not arrive until it is healed.
     Never,
+    /// Everything arrives but what is said, until it is healed, on a connection whose last question begins so.
+    Unless(&'static str),
+}
+
+impl Passage {
+    /// Whether bytes may go on: of a connection on which the withheld answer is being waited for, or of another.
+    fn passes(self, asked: bool) -> bool {
+        match self {
+            Self::After(_) => true,
+            Self::Never => false,
+            Self::Unless(_) => !asked,
+        }
+    }
 }
 
 /// What a test asks for, and where to say that it is done.
@@ -91,6 +109,12 @@ impl FaultProxy {
     /// Keeps connections open, accepts new ones, and lets no byte pass: neither side learns anything.
     pub fn hang(&self) {
         self.order(|done| Order::Pass(Passage::Never, done));
+    }
+
+    /// Lets questions through and keeps back what is answered to those that begin with `word`: they take effect, and who
+    /// asked does not learn it.
+    pub fn withhold_answers_to(&self, word: &'static str) {
+        self.order(|done| Order::Pass(Passage::Unless(word), done));
     }
 
     /// Ends every fault. What a silence held back arrives now.
@@ -149,30 +173,45 @@ async fn accepted(listener: Option<&TcpListener>) -> Option<TcpStream> {
 
 async fn connect(client: TcpStream, target: SocketAddr, mut passage: watch::Receiver<Passage>) {
     // The kernel has accepted the client already; the server learns of it when bytes may pass.
-    if passage.wait_for(|p| *p != Passage::Never).await.is_err() {
+    if passage.wait_for(|p| p.passes(false)).await.is_err() {
         return;
     }
     let Ok(server) = TcpStream::connect(target).await else { return };
     drop((client.set_nodelay(true), server.set_nodelay(true)));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let asked = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&asked);
+    let question = move |piece: &[u8], how: Passage| {
+        if let Passage::Unless(word) = how {
+            heard.store(piece.starts_with(word.as_bytes()), Ordering::SeqCst);
+        }
+    };
+    let never = Arc::new(AtomicBool::new(false));
     tokio::join!(
-        pass(from_client, to_server, passage.clone()), //
-        pass(from_server, to_client, passage),
+        pass(from_client, to_server, passage.clone(), (question, never)),
+        pass(from_server, to_client, passage, (|_: &[u8], _| {}, asked)),
     );
 }
 
-/// One direction of one connection, to its end.
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, passage: watch::Receiver<Passage>) {
+/// One direction of one connection, to its end: what is to be noted of each piece, and whether pieces are withheld.
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    passage: watch::Receiver<Passage>,
+    (note, withheld): (impl Fn(&[u8], Passage), Arc<AtomicBool>),
+) {
     let (pieces, mut under_way) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES);
     let mut at_arrival = passage.clone();
     let read = async move {
         let mut buffer = vec![0; PIECE];
         // An end is passed on like a piece: in its turn, and not during a silence.
         while let Ok(n) = from.read(&mut buffer).await {
-            let delay = match *passage.borrow() {
+            let how = *passage.borrow();
+            note(&buffer[..n], how);
+            let delay = match how {
                 Passage::After(delay) => delay,
-                Passage::Never => Duration::ZERO,
+                Passage::Never | Passage::Unless(_) => Duration::ZERO,
             };
             if pieces.send((Instant::now() + delay, buffer[..n].to_vec())).await.is_err() || n == 0 {
                 return;
@@ -182,7 +221,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, passage: watch::R
     let write = async move {
         while let Some((due, bytes)) = under_way.recv().await {
             sleep_until(due).await;
-            if at_arrival.wait_for(|p| *p != Passage::Never).await.is_err() {
+            if at_arrival.wait_for(|p| p.passes(withheld.load(Ordering::SeqCst))).await.is_err() {
                 return;
             }
             if bytes.is_empty() || to.write_all(&bytes).await.is_err() {

@@ -61,6 +61,12 @@ impl S3Server {
         server
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its address as a client is told it.
     #[must_use]
     pub fn endpoint(&self) -> String {

@@ -68,7 +68,7 @@ pub(super) struct ImportQuery {
 /// `consents` too.
 #[utoipa::path(post, path = "/v1/collections/{collection}/import", tag = "Collections", security(("bearer" = ["keys"])),
     params(("collection" = CollectionId, Path), ImportQuery,
-        ("visavis-export-key" = String, Header, description = "The key the export was made with")),
+        ("visavis-export-key" = String, Header, pattern = "^[0-9a-fA-F]{64}$", description = "The key the export was made with")),
     request_body(content = String, content_type = "application/vnd.visavis.export"),
     responses((status = 200, content_type = "application/x-ndjson", body = ImportLine, description = "One per line")),
     extensions(("x-problems" = json!(["collection_not_found", "collection_model_mismatch"]))))]
