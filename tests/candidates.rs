@@ -47,10 +47,7 @@ impl Candidate {
 
     /// Registers it under an id.
     pub async fn register(&self, client: &Client, id: &str) -> Answer {
-        let form = self.form().text("id", id.to_owned());
-        // Beside everything else that a machine of tests does, taking a large file in may take a while.
-        let request = client.request("POST", "/v1/models").header("x-deadline-ms", "100000");
-        client.send(request.multipart(form)).await
+        client.register_model(id, &self.manifest, self.onnx.clone()).await.expect("an answer")
     }
 }
 

@@ -15,7 +15,8 @@ use crate::{
     output,
     pictures::Album,
     plan::sender,
-    run::{carries, prepare},
+    residents::prepare,
+    run::carries,
     scenario::Scenario,
     stand::Stand,
 };
@@ -44,7 +45,7 @@ struct Agreement {
 /// A service that does not answer, k6 that does not run.
 pub async fn run(args: &AgreeArgs) -> Result<bool, Failure> {
     let (name, scenario) = Scenario::read(&args.scenario)?;
-    let (album, stand) = (Album::open(None)?, Stand::open(&args.stand, scenario.cluster)?);
+    let (album, stand) = (Album::open(None)?, Stand::open(&args.stand, scenario.cluster, scenario.promotes())?);
     output::line(&format!("{name}: {}\n  against {}", scenario.about, stand.name()));
     let mut at = prepare(&stand, &scenario, &album).await?;
     let capacity = match args.capacity {

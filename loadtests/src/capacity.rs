@@ -19,7 +19,8 @@ use crate::{
     output,
     pictures::Album,
     plan::sender,
-    run::{CALLERS, Prepared, enrol, prepare},
+    residents::{Prepared, enrol, prepare},
+    run::CALLERS,
     scenario::Scenario,
     stand::Stand,
 };

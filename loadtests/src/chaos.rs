@@ -32,6 +32,12 @@ pub fn recovery(events: &[Happened], replies: &[Reply], limit_ms: f64) -> Option
     felt.reduce(f64::max)
 }
 
+/// Requests due from one moment to another, in seconds, that were neither answered as they should be nor told to come again.
+pub fn errors_between(from: f64, to: f64, replies: &[Reply]) -> u64 {
+    let within = replies.iter().filter(|r| (from..=to).contains(&r.due.as_secs_f64()));
+    within.filter(|r| r.fate.is_error()).count() as u64
+}
+
 fn bad(reply: &Reply, limit_ms: f64) -> bool {
     reply.fate != Fate::Answered || reply.took.as_secs_f64() * 1000.0 > limit_ms
 }
@@ -55,5 +61,7 @@ mod tests {
         replies.push(reply(37_000, 20, Fate::Broken));
         assert_eq!(recovery(&events, &replies, 100.0), Some(7.0));
         assert_eq!(recovery(&[event(1.0, true)], &replies, 100.0), None);
+        assert_eq!(errors_between(30.0, 36.0, &replies), 0, "who is refused is told to come again");
+        assert_eq!(errors_between(30.0, 37.0, &replies), 1);
     }
 }

@@ -17,6 +17,8 @@ mod output;
 mod page;
 mod pictures;
 mod plan;
+mod promotion;
+mod residents;
 mod run;
 mod scenario;
 mod search;

@@ -64,9 +64,9 @@ impl Album {
         self.faces.iter().map(|p| p.person + 1).max().unwrap_or_default()
     }
 
-    /// The picture to enrol a person with.
-    pub fn portrait(&self, person: usize) -> Option<&Picture> {
-        self.faces.iter().find(|p| p.person == person)
+    /// Pictures to enrol a person with.
+    pub fn portraits(&self, person: usize) -> impl Iterator<Item = Bytes> {
+        self.faces.iter().filter(move |p| p.person == person).map(|p| p.bytes.clone())
     }
 }
 

@@ -10,8 +10,10 @@ use crate::{
     scenario::{Mix, Scenario, Shares},
 };
 
-/// The consent that comes with an enrolment, as a query carries it.
+/// The consent that comes with an enrolment, as a query carries it; the same where training is allowed as well.
 const CONSENT: &str = "%7B%22purposes%22%3A%5B%22access_control%22%5D%2C%22method%22%3A%22web_form%22%7D";
+const TRAINABLE: &str =
+    "%7B%22purposes%22%3A%5B%22access_control%22%5D%2C%22method%22%3A%22web_form%22%2C%22training_allowed%22%3Atrue%7D";
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +47,8 @@ pub struct Plan {
     shares: Shares,
     enrolled: usize,
     deadline_ms: u64,
+    /// Whether whoever is enrolled allows training, which is what crops are kept for.
+    trainable: bool,
     album: Album,
     /// In the ids of subjects that are enrolled under load, so that two loads do not meet.
     series: u64,
@@ -84,6 +88,7 @@ impl Plan {
             shares: scenario.pictures,
             enrolled: scenario.enrolled,
             deadline_ms: scenario.deadline_ms,
+            trainable: scenario.promotes(),
             album,
             series: 0,
         }
@@ -108,6 +113,16 @@ impl Plan {
     /// Where requests go.
     pub fn collection(&self) -> &str {
         &self.collection
+    }
+
+    /// Whether whoever is enrolled allows training.
+    pub const fn trainable(&self) -> bool {
+        self.trainable
+    }
+
+    /// Pictures that a resident is enrolled with: a gate between two models wants two of each person.
+    pub const fn pictures_each(&self) -> usize {
+        if self.trainable { 2 } else { 1 }
     }
 
     /// The pictures.
@@ -158,7 +173,8 @@ impl Plan {
                 format!("{collection}/subjects/{}/verify", Self::resident(index))
             }
             Operation::Enrol => {
-                format!("{collection}/subjects?id={}&consent={CONSENT}", self.newcomer(shot.number))
+                let consent = if self.trainable { TRAINABLE } else { CONSENT };
+                format!("{collection}/subjects?id={}&consent={consent}", self.newcomer(shot.number))
             }
         }
     }

@@ -1,14 +1,10 @@
 //! One scenario from an empty collection to its document: enrol, find out what the service carries, send, watch, and
 //! hold what was measured against the objectives.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use testkit::{Client, enrolment};
 use tokio::{
-    task::{JoinHandle, JoinSet},
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
@@ -22,16 +18,16 @@ use crate::{
     load::{Load, ROOM, closed_loop, open_loop},
     output, page,
     pictures::Album,
-    plan::{Operation, Plan, sender},
-    scenario::{Event, Flow, Scenario},
+    plan::{Operation, sender},
+    promotion::Newcomer,
+    residents::{Prepared, lost_writes, prepare},
+    scenario::{Action, Event, Flow, Scenario},
     search,
     slo::Slo,
     stand::Stand,
     watch::{self, Series, Watch},
 };
 
-/// Enrolments at once before the load.
-const ENROLLING: usize = 4;
 /// Callers that wait, enough to keep a small service busy, and how long they ask for what it carries.
 pub const CALLERS: u64 = 16;
 const ASKING: Duration = Duration::from_secs(6);
@@ -42,14 +38,6 @@ const FILLED: f64 = 0.3;
 /// A request that takes longer has felt what happened to the service, in milliseconds.
 const FELT: f64 = 2_000.0;
 
-/// A collection with its residents, and how it is asked.
-pub struct Prepared {
-    /// Over the scenario's connections.
-    pub client: Client,
-    /// What is asked.
-    pub plan: Plan,
-}
-
 /// Runs every scenario; whether all objectives hold.
 pub async fn run_all(args: &RunArgs) -> Result<bool, Failure> {
     let album = Album::open(args.images.as_deref())?;
@@ -58,7 +46,8 @@ pub async fn run_all(args: &RunArgs) -> Result<bool, Failure> {
         let (name, scenario) = Scenario::read(name)?;
         let slo = Slo::read(args.slo.as_deref().unwrap_or(&scenario.slo))?;
         output::line(&format!("{name}: {}", scenario.about));
-        let mut stand = Stand::open(&args.stand, scenario.cluster)?;
+        let mut stand = Stand::open(&args.stand, scenario.cluster, scenario.promotes())?;
+        stand.can(&scenario.events)?;
         output::line(&format!("  against {}", stand.name()));
         let run = Run { name: &name, scenario: &scenario, capacity: args.capacity, stretch: args.stretch };
         let mut document = run.carry_out(&mut stand, &album).await?;
@@ -125,11 +114,15 @@ impl Run<'_> {
         for Flow { rate, seconds } in &flows {
             output::line(&format!("  {rate:.1} requests/s for {seconds:.0} s"));
         }
+        let promoted = self.scenario.events.iter().find(|e| e.action == Action::PromoteModel);
+        let newcomer = promoted.map(|event| stand.newcomer(event)).transpose()?;
         let plan = at.plan.next_series();
         let ask = sender(&at.client, &plan);
         let start = Instant::now();
         let load = tokio::spawn(async move { open_loop(&flows, ROOM, ask).await });
-        let (load, memory, events) = self.watched(stand, load, start).await?;
+        let collection = at.plan.collection().to_owned();
+        let seen = self.watched(stand, (load, start), &mut Promotion { newcomer, collection, under_way: None }).await?;
+        let Seen { load, memory, events, promotion } = seen;
         let warm_up = self.scenario.warm_up_seconds;
         let mut measures = figures::measures(&load, warm_up)?;
         if let Some(grown) = watch::growth(&memory, load.seconds * FILLED) {
@@ -141,8 +134,14 @@ impl Run<'_> {
         if let Some(felt) = chaos::recovery(&events, &load.replies, FELT) {
             measures.insert("service.recovery_seconds".into(), felt);
         }
-        // A process that starts slowly holds up what was to happen after it: that is not to be passed over.
-        let missed = self.scenario.events.len().saturating_sub(events.len()) as u64;
+        if let Some((from, to)) = promotion {
+            measures.insert("promotion.seconds".into(), to - from);
+            measures.insert("promotion.errors".into(), count(chaos::errors_between(from, to, &load.replies)));
+        }
+        // A process that starts slowly holds up what was to happen after it: that is not to be passed over. A promotion
+        // has an end as well.
+        let expected = self.scenario.events.len() + usize::from(self.scenario.promotes());
+        let missed = expected.saturating_sub(events.len()) as u64;
         measures.insert("service.events_missed".into(), count(missed));
         let lost = lost_writes(at, &plan, &load).await;
         measures.insert("enrol.acknowledged_and_lost".into(), count(lost));
@@ -156,29 +155,75 @@ impl Run<'_> {
     async fn watched(
         &self,
         stand: &mut Stand,
-        mut load: JoinHandle<Load>,
-        start: Instant,
-    ) -> Result<(Load, Vec<Series>, Vec<Happened>), Failure> {
-        let (mut watch, mut happened) = (Watch::default(), Vec::new());
+        (mut load, start): (JoinHandle<Load>, Instant),
+        promotion: &mut Promotion,
+    ) -> Result<Seen, Failure> {
+        let (mut watch, mut happened, mut window) = (Watch::default(), Vec::new(), None);
         let mut events: Vec<&Event> = self.scenario.events.iter().collect();
         events.sort_by(|a, b| b.at_seconds.total_cmp(&a.at_seconds));
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let now = || start.elapsed().as_secs_f64();
+        let mut note = |at: f64, what: String, mends: bool| {
+            output::line(&format!("  {at:.1} s: {what}"));
+            happened.push(Happened { at, what, mends });
+        };
         let load = loop {
             let next = events.last().map(|e| start + Duration::from_secs_f64(e.at_seconds * self.stretch));
             tokio::select! {
                 done = &mut load => break done.map_err(|e| Failure::Other(format!("the sender broke off: {e}")))?,
-                _ = looks.tick() => watch.look(start.elapsed().as_secs_f64(), &stand.memory()),
+                _ = looks.tick() => watch.look(now(), &stand.memory()),
+                ended = promotion.end() => {
+                    window = window.map(|(from, _)| (from, now()));
+                    match ended {
+                        Ok(what) => note(now(), what, true),
+                        // It counts as missed.
+                        Err(why) => output::line(&format!("  the promotion failed: {why}")),
+                    }
+                }
                 () = sleep_until(next.unwrap_or(start)), if next.is_some() => {
                     let Some(event) = events.pop() else { continue };
-                    let at = start.elapsed().as_secs_f64();
-                    let what = stand.act(event).await?;
-                    output::line(&format!("  {at:.1} s: {what}"));
-                    happened.push(Happened { at, what, mends: event.action.mends() });
+                    let at = now();
+                    if event.action == Action::PromoteModel {
+                        promotion.begin(stand);
+                        window = Some((at, f64::INFINITY));
+                    }
+                    note(at, stand.act(event).await?, event.action.mends());
                 }
             }
         };
-        Ok((load, watch.series(), happened))
+        Ok(Seen { load, memory: watch.series(), events: happened, promotion: window })
+    }
+}
+
+/// What a load was like.
+struct Seen {
+    load: Load,
+    memory: Vec<Series>,
+    events: Vec<Happened>,
+    /// From when to when another model was promoted.
+    promotion: Option<(f64, f64)>,
+}
+
+/// The promotion of a scenario, if it has one.
+struct Promotion {
+    newcomer: Option<Newcomer>,
+    collection: String,
+    under_way: Option<JoinHandle<Result<String, Failure>>>,
+}
+
+impl Promotion {
+    fn begin(&mut self, stand: &Stand) {
+        let (client, collection) = (stand.client(1), self.collection.clone());
+        self.under_way = self.newcomer.take().map(|n| tokio::spawn(n.promote(client, collection)));
+    }
+
+    /// Its end; none comes where none is under way.
+    async fn end(&mut self) -> Result<String, Failure> {
+        let Some(under_way) = &mut self.under_way else { return std::future::pending().await };
+        let ended = under_way.await;
+        self.under_way = None;
+        ended.map_err(|e| Failure::Other(format!("it broke off: {e}")))?
     }
 }
 
@@ -187,57 +232,6 @@ fn fill(document: &mut Document, load: &Load, warm_up: f64) -> Result<(), Failur
     document.curve = figures::curve(load, warm_up)?;
     document.answers = figures::answers(load);
     Ok(())
-}
-
-/// A collection of its own with the scenario's residents.
-///
-/// # Errors
-/// Whatever is not answered as it should be.
-pub async fn prepare(stand: &Stand, scenario: &Scenario, album: &Album) -> Result<Prepared, Failure> {
-    let client = stand.client(scenario.connections);
-    let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
-    let id = format!("load-{millis}");
-    let body = serde_json::json!({"id": id, "purposes": ["access_control"], "quality_gate": "none"});
-    post(&client, "/v1/collections", &body).await?;
-    let plan = Plan::new(scenario, album.clone(), &id);
-    enrol(&client, &plan, 0..scenario.enrolled).await?;
-    Ok(Prepared { client, plan })
-}
-
-/// Enrols residents, some at a time.
-///
-/// # Errors
-/// An enrolment that is refused.
-pub async fn enrol(client: &Client, plan: &Plan, which: std::ops::Range<usize>) -> Result<(), Failure> {
-    let path = format!("/v1/collections/{}/subjects", plan.collection());
-    let mut writes = JoinSet::new();
-    for index in which {
-        if writes.len() >= ENROLLING {
-            written(writes.join_next().await)?;
-        }
-        let person = index % plan.album().people().max(1);
-        let Some(portrait) = plan.album().portrait(person) else { continue };
-        let body = enrolment(&Plan::resident(index), std::slice::from_ref(&portrait.bytes));
-        let (client, path) = (client.clone(), path.clone());
-        writes.spawn(async move { post(&client, &path, &body).await });
-    }
-    while let Some(done) = writes.join_next().await {
-        written(Some(done))?;
-    }
-    Ok(())
-}
-
-fn written(done: Option<Result<Result<(), Failure>, tokio::task::JoinError>>) -> Result<(), Failure> {
-    done.unwrap_or(Ok(Ok(()))).map_err(|e| Failure::Other(format!("an enrolment broke off: {e}")))?
-}
-
-async fn post(client: &Client, path: &str, body: &serde_json::Value) -> Result<(), Failure> {
-    let answer = client.try_send(client.request("POST", path).json(body)).await;
-    let answer = answer.map_err(|e| Failure::Service(format!("POST {path}: {e}")))?;
-    if answer.status == 201 {
-        return Ok(());
-    }
-    Err(Failure::Service(format!("POST {path} was answered with {}: {}", answer.status, answer.text())))
 }
 
 /// Requests a second that are answered as they should be with many callers that wait.
@@ -255,17 +249,6 @@ pub async fn carries(at: &mut Prepared) -> Result<f64, Failure> {
     }
     output::line(&format!("  {CALLERS} callers that wait are answered {rate:.1} times a second"));
     Ok(rate)
-}
-
-/// Enrolments that were acknowledged and are not there.
-async fn lost_writes(at: &Prepared, plan: &Arc<Plan>, load: &Load) -> u64 {
-    let enrols = load.replies.iter().filter(|r| r.operation == Operation::Enrol && r.said.starts_with("201"));
-    let acknowledged: Vec<String> = enrols.map(|r| plan.newcomer(r.number)).collect();
-    if acknowledged.is_empty() {
-        return 0;
-    }
-    let there = at.client.subjects(plan.collection()).await;
-    acknowledged.iter().filter(|id| !there.contains(*id)).count() as u64
 }
 
 /// The run in a few lines.
@@ -289,11 +272,9 @@ fn summary(document: &Document) -> String {
             100.0 * value("error_share"),
         ));
     }
-    for (name, value) in document
-        .measures
-        .iter()
-        .filter(|(n, _)| ["memory.", "service.", "sender.", "search.", "enrol.ack"].iter().any(|p| n.starts_with(p)))
-    {
+    for (name, value) in document.measures.iter().filter(|(n, _)| {
+        ["memory.", "service.", "promotion.", "sender.", "search.", "enrol.ack"].iter().any(|p| n.starts_with(p))
+    }) {
         text.push_str(&format!("  {name} {value:.3}\n"));
     }
     for verdict in &document.verdicts {

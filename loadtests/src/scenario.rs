@@ -115,6 +115,8 @@ pub struct Event {
     pub path: Option<String>,
     /// For `post`: what, as JSON.
     pub body: Option<String>,
+    /// For `promote_model` at a running service: a model that is registered there. A local cluster is given one.
+    pub model: Option<String>,
 }
 
 /// What may happen to a service.
@@ -133,7 +135,9 @@ pub enum Action {
     PauseRedis,
     /// It goes on.
     ResumeRedis,
-    /// A request with the admin key, such as the promotion of a model.
+    /// Another model is registered and takes the place of the one that answers for the collection.
+    PromoteModel,
+    /// A request with the admin key.
     Post,
 }
 
@@ -152,6 +156,7 @@ impl Action {
             Self::StartGateway => "it is started again",
             Self::PauseRedis => "Redis stands still",
             Self::ResumeRedis => "Redis goes on",
+            Self::PromoteModel => "another model is promoted",
             Self::Post => "a request of an operator",
         }
     }
@@ -214,12 +219,21 @@ impl Scenario {
         if self.events.iter().any(|e| (e.action == Action::Post) != e.path.is_some()) {
             return Err("an event names a path where it is a post, and nowhere else".into());
         }
+        let promotions = self.events.iter().filter(|e| e.action == Action::PromoteModel);
+        if promotions.count() > 1 || self.events.iter().any(|e| e.action != Action::PromoteModel && e.model.is_some()) {
+            return Err("a model is promoted once, and no other event names one".into());
+        }
         Ok(())
     }
 
     /// Whether it has to be known what the service carries.
     pub fn needs_capacity(&self) -> bool {
         self.search.is_some() || self.stages.iter().any(|s| s.of_capacity.is_some())
+    }
+
+    /// Whether another model takes the place of the one that answers.
+    pub fn promotes(&self) -> bool {
+        self.events.iter().any(|e| e.action == Action::PromoteModel)
     }
 
     /// The stages in requests a second.

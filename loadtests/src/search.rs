@@ -8,7 +8,7 @@ use crate::{
     load::{Load, ROOM, open_loop},
     output,
     plan::sender,
-    run::Prepared,
+    residents::Prepared,
     scenario::{Flow, Search},
 };
 

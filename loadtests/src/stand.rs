@@ -7,20 +7,22 @@ use std::{
     path::PathBuf,
 };
 
-use testkit::{Client, Cluster, ClusterOptions, Http, RedisOptions, Service, get_plainly, memory_of};
+use tempfile::TempDir;
+use testkit::{Client, Cluster, ClusterOptions, Http, Service, get_plainly, memory_of};
 use tokio::task::block_in_place;
 
 use crate::{
     cli::{ClusterArgs, StandArgs},
     failure::Failure,
     output,
+    promotion::{self, Newcomer},
     scenario::{Action, Event, Processes},
 };
 
 /// A service.
 pub enum Stand {
-    /// Started here.
-    Local(Box<Cluster>),
+    /// Started here; with a place for objects, if need be.
+    Local(Box<Cluster>, #[expect(dead_code, reason = "it goes with the cluster")] Option<TempDir>),
     /// Somewhere.
     Remote { origin: String, ca: PathBuf, key: String, admins: Vec<SocketAddr> },
 }
@@ -30,7 +32,7 @@ impl Stand {
     ///
     /// # Errors
     /// Arguments that cannot be used.
-    pub fn open(args: &StandArgs, processes: Processes) -> Result<Self, Failure> {
+    pub fn open(args: &StandArgs, processes: Processes, promotes: bool) -> Result<Self, Failure> {
         if let (Some(origin), Some(ca), Some(file)) = (&args.url, &args.ca, &args.key_file) {
             let key = fs::read_to_string(file).map_err(|e| Failure::file(file, &e))?.trim().to_owned();
             fs::metadata(ca).map_err(|e| Failure::file(ca, &e))?;
@@ -40,24 +42,51 @@ impl Stand {
             gateways: args.gateways.unwrap_or(processes.gateways),
             workers: args.workers.unwrap_or(processes.workers),
         };
-        Ok(Self::local(processes, settings(&args.settings)?))
+        let given = settings(&args.settings)?;
+        if !promotes {
+            return Ok(Self::local(processes, given));
+        }
+        let objects = tempfile::tempdir().map_err(|e| Failure::Other(format!("a folder for objects: {e}")))?;
+        let all = promotion::settings(&objects.path().display().to_string()).into_iter().chain(given).collect();
+        Ok(Self::Local(Box::new(started(processes, all)), Some(objects)))
     }
 
     /// A fresh cluster with these settings of every process.
     pub fn local(processes: Processes, environment: Vec<(String, String)>) -> Self {
-        // Everything comes from one address here; and a write is on disk before it is acknowledged, as it is by default.
-        let nginx_variables = vec![("VISAVIS_CONNECTIONS_PER_ADDRESS".to_owned(), "65535".to_owned())];
-        let Processes { gateways, workers } = processes;
-        let redis = RedisOptions::default();
-        let options =
-            ClusterOptions { gateways, workers, nginx_variables, environment, redis, ..ClusterOptions::default() };
-        Self::Local(Box::new(block_in_place(|| Cluster::start(options))))
+        Self::Local(Box::new(started(processes, environment)), None)
+    }
+
+    /// Whether everything that is to happen can be done to this one; said before the load, not in the middle of it.
+    ///
+    /// # Errors
+    /// The first thing that cannot.
+    pub fn can(&self, events: &[Event]) -> Result<(), Failure> {
+        let why = |e: &Event| match (self, e.action, &e.model) {
+            (_, Action::Post, _)
+            | (Self::Local(..), _, None)
+            | (Self::Remote { .. }, Action::PromoteModel, Some(_)) => None,
+            (Self::Local(..), _, Some(_)) => Some("a local cluster is given a model: name none"),
+            (Self::Remote { .. }, Action::PromoteModel, None) => {
+                Some("at a running service the event has to name a registered model: model = \"ID\"")
+            }
+            (Self::Remote { .. }, ..) => Some("this can be done to a local cluster alone"),
+        };
+        let refused = events.iter().find_map(|e| Some((e, why(e)?)));
+        refused.map_or(Ok(()), |(e, why)| Err(Failure::Other(format!("{:?}: {why}", e.action))))
+    }
+
+    /// The model that the event promotes.
+    ///
+    /// # Errors
+    /// One that cannot be made.
+    pub fn newcomer(&self, event: &Event) -> Result<Newcomer, Failure> {
+        event.model.clone().map_or_else(|| block_in_place(Newcomer::make), |id| Ok(Newcomer::Registered(id)))
     }
 
     /// For people.
     pub fn name(&self) -> String {
         match self {
-            Self::Local(cluster) => format!(
+            Self::Local(cluster, _) => format!(
                 "a local cluster: {} gateways, {} workers, nginx, Valkey",
                 cluster.gateways().count(),
                 cluster.workers().count()
@@ -69,7 +98,7 @@ impl Stand {
     /// Where requests go.
     pub fn origin(&self) -> String {
         match self {
-            Self::Local(cluster) => format!("https://{}", cluster.address()),
+            Self::Local(cluster, _) => format!("https://{}", cluster.address()),
             Self::Remote { origin, .. } => origin.clone(),
         }
     }
@@ -77,7 +106,7 @@ impl Stand {
     /// The certificate to trust.
     pub fn ca(&self) -> PathBuf {
         match self {
-            Self::Local(cluster) => cluster.certificate(),
+            Self::Local(cluster, _) => cluster.certificate(),
             Self::Remote { ca, .. } => ca.clone(),
         }
     }
@@ -85,7 +114,7 @@ impl Stand {
     /// An admin key.
     pub fn key(&self) -> &str {
         match self {
-            Self::Local(cluster) => cluster.admin_key(),
+            Self::Local(cluster, _) => cluster.admin_key(),
             Self::Remote { key, .. } => key,
         }
     }
@@ -97,7 +126,7 @@ impl Stand {
 
     /// Every process that runs, by name.
     fn services(&self) -> Vec<(String, &Service)> {
-        let Self::Local(cluster) = self else { return Vec::new() };
+        let Self::Local(cluster, _) = self else { return Vec::new() };
         let gateways = cluster.gateways().enumerate().map(|(i, s)| (format!("gateway {i}"), s));
         let workers = cluster.workers().enumerate().map(|(i, s)| (format!("worker {i}"), s));
         gateways.chain(workers).filter(|(_, s)| s.is_up()).collect()
@@ -106,7 +135,7 @@ impl Stand {
     /// Name and process id of everything that runs here.
     pub fn processes(&self) -> Vec<(String, u32)> {
         let mut all: Vec<_> = self.services().into_iter().map(|(name, s)| (name, s.pid())).collect();
-        if let Self::Local(cluster) = self {
+        if let Self::Local(cluster, _) = self {
             all.push(("redis".into(), cluster.redis().pid()));
             all.push(("nginx".into(), cluster.nginx().pid()));
         }
@@ -119,7 +148,7 @@ impl Stand {
     /// There is none.
     pub fn cluster(&mut self) -> Result<&mut Cluster, Failure> {
         match self {
-            Self::Local(cluster) => Ok(cluster),
+            Self::Local(cluster, _) => Ok(cluster),
             Self::Remote { .. } => Err(Failure::Other("this can be done to a local cluster alone".into())),
         }
     }
@@ -127,7 +156,7 @@ impl Stand {
     /// Resident memory of every process, where it can be told.
     pub fn memory(&self) -> Vec<(String, u64)> {
         match self {
-            Self::Local(_) => {
+            Self::Local(..) => {
                 let bytes = |(name, pid): (String, u32)| Some((name, memory_of(pid)?.resident));
                 self.processes().into_iter().filter_map(bytes).collect()
             }
@@ -153,7 +182,7 @@ impl Stand {
 
     fn pages(&self) -> Vec<String> {
         match self {
-            Self::Local(_) => self.services().iter().filter_map(|(_, s)| metrics(s.admin_address())).collect(),
+            Self::Local(..) => self.services().iter().filter_map(|(_, s)| metrics(s.admin_address())).collect(),
             Self::Remote { admins, .. } => admins.iter().filter_map(|a| metrics(*a)).collect(),
         }
     }
@@ -171,6 +200,9 @@ impl Stand {
             let answer = client.send(request).await;
             return Ok(format!("{name}: POST {path} was answered with {}", answer.status));
         }
+        if event.action == Action::PromoteModel {
+            return Ok(name.to_owned());
+        }
         let (cluster, i) = (self.cluster()?, event.process);
         block_in_place(|| match event.action {
             Action::KillWorker => cluster.worker_mut(i).kill(),
@@ -179,7 +211,8 @@ impl Stand {
             Action::StartGateway => cluster.gateway_mut(i).restart(),
             Action::PauseRedis => cluster.redis().pause(),
             Action::ResumeRedis => cluster.redis().resume(),
-            Action::Post => {}
+            // The one is a request, the other goes on for a while.
+            Action::Post | Action::PromoteModel => {}
         });
         Ok(name.to_owned())
     }
@@ -190,7 +223,7 @@ impl Stand {
 /// # Errors
 /// A cluster that cannot be described.
 pub async fn hold(args: &ClusterArgs) -> Result<bool, Failure> {
-    let stand = Stand::open(&args.stand, Processes { gateways: 2, workers: 1 })?;
+    let stand = Stand::open(&args.stand, Processes { gateways: 2, workers: 1 }, false)?;
     let key_file = std::env::temp_dir().join(format!("visavis-load-{}.key", std::process::id()));
     fs::write(&key_file, stand.key()).map_err(|e| Failure::file(&key_file, &e))?;
     let (origin, ca, file) = (stand.origin(), stand.ca(), key_file.display().to_string());
@@ -204,6 +237,13 @@ pub async fn hold(args: &ClusterArgs) -> Result<bool, Failure> {
     block_in_place(|| io::stdin().lock().lines().map_while(Result::ok).for_each(drop));
     fs::remove_file(&key_file).map_err(|e| Failure::file(&key_file, &e))?;
     Ok(true)
+}
+
+fn started(Processes { gateways, workers }: Processes, environment: Vec<(String, String)>) -> Cluster {
+    // Everything comes from one address here; and a write is on disk before it is acknowledged, as it is by default.
+    let nginx_variables = vec![("VISAVIS_CONNECTIONS_PER_ADDRESS".to_owned(), "65535".to_owned())];
+    let options = ClusterOptions { gateways, workers, nginx_variables, environment, ..ClusterOptions::default() };
+    block_in_place(|| Cluster::start(options))
 }
 
 fn settings(given: &[String]) -> Result<Vec<(String, String)>, Failure> {
@@ -236,6 +276,20 @@ mod tests {
     fn a_metric_is_summed_over_its_labels() {
         let page = "# HELP a_total x\na_total{lane=\"bulk\"} 2\na_total{lane=\"interactive\"} 3\na_total_more 9\nb 4\n";
         assert_eq!((sum(page, "a_total", ""), sum(page, "a_total", "bulk"), sum(page, "b", "")), (5.0, 2.0, 4.0));
+    }
+
+    #[test]
+    fn what_cannot_be_done_to_a_running_service_is_said_before_the_load() {
+        let (origin, key) = ("https://faces.example".to_owned(), String::new());
+        let stand = Stand::Remote { origin, ca: PathBuf::new(), key, admins: Vec::new() };
+        let event = |action, model: Option<&str>| {
+            let model = model.map(str::to_owned);
+            Event { at_seconds: 1.0, action, process: 0, path: None, body: None, model }
+        };
+        let why = |event| stand.can(&[event]).map_err(|e| e.to_string());
+        assert_eq!(why(event(Action::PromoteModel, Some("mine"))), Ok(()));
+        assert!(why(event(Action::PromoteModel, None)).unwrap_err().contains("name a registered model"));
+        assert!(why(event(Action::KillWorker, None)).unwrap_err().contains("local cluster alone"));
     }
 
     #[test]

@@ -12,7 +12,8 @@ use crate::{
     output,
     pictures::Album,
     plan::sender,
-    run::{CALLERS, prepare},
+    residents::prepare,
+    run::CALLERS,
     scenario::{Flow, Processes, Scenario},
     stand::Stand,
 };

@@ -171,6 +171,18 @@ impl Client {
         self.post(&format!("/v1/collections/{collection}/subjects"), &enrolment(subject, images)).await
     }
 
+    /// Registers a model: its manifest, and its file.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub async fn register_model(&self, id: &str, manifest: &str, onnx: Bytes) -> reqwest::Result<Answer> {
+        let form = Form::new().text("id", id.to_owned()).text("manifest", manifest.to_owned());
+        let form = form.part("model", Part::stream(onnx).file_name("model.onnx"));
+        // Beside everything else that a machine of tests does, taking a large file in may take a while.
+        let request = self.request("POST", "/v1/models").header("x-deadline-ms", "100000");
+        self.try_send(request.multipart(form)).await
+    }
+
     /// Every subject of a collection, over all pages.
     pub async fn subjects(&self, collection: &str) -> BTreeSet<String> {
         let (mut all, mut cursor) = (BTreeSet::new(), String::new());
