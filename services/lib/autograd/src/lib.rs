@@ -27,11 +27,13 @@ mod execute;
 mod graph;
 mod import;
 mod kernels;
+mod needs;
 mod network;
 mod ops;
 mod parameter;
 mod plan;
 mod planner;
+mod slots;
 mod threads;
 
 pub use error::Error;

@@ -1,6 +1,6 @@
 //! When what is computed and where it lies. Memory is a set of slots that values and gradients take turns in: a value
-//! leaves its slot after its last reader, one that is cheap to have again leaves it after its last reader in the
-//! forward pass and comes back for the backward pass. Caller: `execute.rs`, once for each kind of pass.
+//! leaves its slot after its last reader, one that is cheap to have again (`needs.rs`) leaves it after its last reader in
+//! the forward pass and comes back for the backward pass. Caller: `execute.rs`, once for each kind of pass.
 
 use crate::{
     graph::{Graph, Value},
@@ -70,7 +70,7 @@ impl Plan {
     pub fn evaluation(graph: &Graph) -> Self {
         let mut planner = Planner::new(graph, false);
         planner.forward();
-        planner.plan
+        planner.finish()
     }
 
     /// For training.
@@ -78,7 +78,7 @@ impl Plan {
         let mut planner = Planner::new(graph, true);
         planner.forward();
         planner.backward();
-        planner.plan
+        planner.finish()
     }
 
     /// Numbers in all slots for `n` samples.

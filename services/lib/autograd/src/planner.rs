@@ -1,19 +1,21 @@
-//! Lays a graph out in time and memory: follows both passes as they will be run, and keeps book of which slot holds
-//! which value or gradient. Caller: `plan.rs`.
+//! Lays a graph out in time and memory: follows both passes as they will be run, and keeps book of which buffer holds
+//! which value or gradient. At the end buffers that are never needed at once share a slot. Caller: `plan.rs`.
 
 use crate::{
     graph::{Arg, Graph},
+    needs::Needs,
     ops::Mode,
     plan::{Plan, Step},
+    slots::{Buffer, settle, share},
 };
 
 /// The books.
 pub struct Planner<'a> {
     graph: &'a Graph,
-    /// What has been planned so far.
-    pub plan: Plan,
-    free: Vec<usize>,
-    /// How many values or gradients lie in each slot.
+    /// What has been planned so far, with buffers for slots.
+    plan: Plan,
+    buffers: Vec<Buffer>,
+    /// How many values or gradients lie in each buffer.
     holders: Vec<usize>,
     /// Where each value lies now.
     values: Vec<Option<usize>>,
@@ -23,10 +25,8 @@ pub struct Planner<'a> {
     learned: Vec<bool>,
     /// The last step of the forward pass that reads a value: the node.
     last_forward: Vec<usize>,
-    /// The node whose backward pass is the last to read a value; none where none does.
-    last_backward: Vec<Option<usize>>,
-    /// The node that computes a value again for the backward pass.
-    again: Vec<Option<usize>>,
+    /// What the backward pass reads, and what of it is computed again.
+    needs: Needs,
 }
 
 impl<'a> Planner<'a> {
@@ -37,73 +37,55 @@ impl<'a> Planner<'a> {
         let mut planner = Self {
             graph,
             plan: Plan::default(),
-            free: Vec::new(),
+            buffers: Vec::new(),
             holders: Vec::new(),
             values: vec![None; count],
             gradients: vec![None; count],
             last_forward: vec![0; count],
-            last_backward: vec![None; count],
-            again: vec![None; count],
+            needs: Needs::of(graph, &learned),
             learned,
         };
         planner.find_readers();
-        planner.find_cheap();
         planner
     }
 
     fn find_readers(&mut self) {
         for (index, node) in self.graph.nodes.iter().enumerate() {
-            for (i, arg) in node.inputs.iter().enumerate() {
-                let Arg::Value(v) = *arg else { continue };
-                self.last_forward[v] = index;
-                // Nodes are walked through forwards: the first one's backward pass comes last.
-                if self.learned[node.output] && node.op.reads_input(i) && !node.op.passes() {
-                    self.last_backward[v].get_or_insert(index);
+            for arg in &node.inputs {
+                if let Arg::Value(v) = *arg {
+                    self.last_forward[v] = index;
                 }
             }
         }
         self.last_forward[self.graph.output] = usize::MAX;
     }
 
-    /// Finds values to compute again, and what has to be kept for that or is read as an output.
-    fn find_cheap(&mut self) {
-        for (index, node) in self.graph.nodes.iter().enumerate() {
-            let v = node.output;
-            if self.learned[v] && node.op.reads_output() {
-                self.last_backward[v] = Some(index);
-                continue;
-            }
-            let Some(Arg::Value(from)) = node.inputs.first().copied() else { continue };
-            let kept = self.last_backward[from].is_some() && self.again[from].is_none();
-            let others = node.inputs[1..].iter().any(|arg| matches!(arg, Arg::Value(_)));
-            if node.op.cheap() && self.last_backward[v].is_some() && kept && !others && v != self.graph.output {
-                self.again[v] = Some(index);
-            }
-        }
+    /// Steps planned so far.
+    fn now(&self) -> usize {
+        self.plan.forward.len() + self.plan.backward.len()
     }
 
     fn take(&mut self, value: usize) -> usize {
-        let wanted = self.graph.values[value];
-        let fits = |slot: &usize| self.plan.slots[*slot].batched == wanted.batched;
-        let size = |slot: usize| self.plan.slots[slot].len;
-        let large = self.free.iter().copied().filter(fits).filter(|s| size(*s) >= wanted.len).min_by_key(|s| size(*s));
-        let slot = large.or_else(|| self.free.iter().copied().filter(fits).max_by_key(|s| size(*s)));
-        let slot = slot.unwrap_or_else(|| {
-            self.plan.slots.push(wanted);
-            self.holders.push(0);
-            self.plan.slots.len() - 1
-        });
-        self.free.retain(|s| *s != slot);
-        self.plan.slots[slot].len = self.plan.slots[slot].len.max(wanted.len);
-        self.holders[slot] = 1;
-        slot
+        self.buffers.push(Buffer { size: self.graph.values[value], begin: self.now(), end: usize::MAX });
+        self.holders.push(1);
+        self.buffers.len() - 1
     }
 
-    fn leave(&mut self, slot: usize) {
-        self.holders[slot] -= 1;
-        if self.holders[slot] == 0 {
-            self.free.push(slot);
+    fn leave(&mut self, buffer: usize) {
+        self.holders[buffer] -= 1;
+        if self.holders[buffer] == 0 {
+            self.buffers[buffer].end = self.now();
         }
+    }
+
+    /// The plan, with the slots that its buffers share.
+    pub fn finish(mut self) -> Plan {
+        let (places, slots) = share(&self.buffers);
+        self.plan.forward.iter_mut().chain(&mut self.plan.backward).for_each(|step| settle(step, &places));
+        for buffer in [&mut self.plan.input, &mut self.plan.output, &mut self.plan.gradient] {
+            *buffer = places[*buffer];
+        }
+        Plan { slots, ..self.plan }
     }
 
     fn slots_of(&self, node: usize) -> Vec<Option<usize>> {
@@ -131,8 +113,7 @@ impl<'a> Planner<'a> {
     }
 
     fn drop_after_forward(&mut self, value: usize, node: usize) {
-        let kept = self.last_backward[value].is_some() && self.again[value].is_none();
-        if self.last_forward[value] == node && !kept {
+        if self.last_forward[value] == node && !self.needs.kept(value) {
             self.drop_value(value);
         }
     }
@@ -147,7 +128,7 @@ impl<'a> Planner<'a> {
     pub fn backward(&mut self) {
         let output = self.graph.output;
         // The output has been read by then.
-        if self.last_backward[output].is_none() {
+        if self.needs.last[output].is_none() {
             self.drop_value(output);
         }
         self.plan.gradient = self.take(output);
@@ -177,9 +158,14 @@ impl<'a> Planner<'a> {
             }
         }
         for (i, arg) in node.inputs.iter().enumerate() {
-            if let Arg::Value(u) = *arg {
-                self.have_again(u, node.op.reads_input(i));
+            if let Arg::Value(u) = *arg
+                && node.op.reads_input(i)
+            {
+                self.have_again(u);
             }
+        }
+        if node.op.reads_output() {
+            self.have_again(v);
         }
         let inputs = self.slots_of(index);
         let output = self.values[v];
@@ -241,17 +227,32 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn have_again(&mut self, value: usize, read: bool) {
-        let Some(node) = self.again[value].filter(|_| read && self.values[value].is_none()) else { return };
+    /// Computes a value again, and before it whatever is missing on the way to it.
+    fn have_again(&mut self, value: usize) {
+        let Some(node) = self.needs.again[value].filter(|_| self.values[value].is_none()) else { return };
+        let read: Vec<usize> = self.graph.nodes[node]
+            .inputs
+            .iter()
+            .filter_map(|a| if let Arg::Value(u) = *a { Some(u) } else { None })
+            .collect();
+        for u in &read {
+            self.have_again(*u);
+        }
         let inputs = self.slots_of(node);
         let output = self.take(value);
         self.values[value] = Some(output);
         self.plan.backward.push(Step::Forward { node, inputs, output, again: true });
+        for u in read {
+            // It was on the way only.
+            if self.needs.last[u].is_none() {
+                self.drop_value(u);
+            }
+        }
     }
 
     fn drop_after_backward(&mut self, index: usize) {
         for value in 0..self.values.len() {
-            if self.last_backward[value] == Some(index) {
+            if self.needs.last[value] == Some(index) {
                 self.drop_value(value);
             }
         }

@@ -47,6 +47,10 @@ impl Op for Dropout {
         false
     }
 
+    fn cheap(&self) -> bool {
+        true
+    }
+
     fn in_place(&self) -> bool {
         true
     }

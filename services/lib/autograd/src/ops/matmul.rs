@@ -81,4 +81,8 @@ impl Op for MatMul {
     fn reads_input(&self, _index: usize) -> bool {
         true
     }
+
+    fn cheap(&self) -> bool {
+        true
+    }
 }

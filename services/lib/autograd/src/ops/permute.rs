@@ -67,4 +67,8 @@ impl Op for Permute {
     fn reads_input(&self, _index: usize) -> bool {
         false
     }
+
+    fn cheap(&self) -> bool {
+        true
+    }
 }

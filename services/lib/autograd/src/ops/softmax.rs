@@ -30,6 +30,10 @@ impl Op for Softmax {
         false
     }
 
+    fn cheap(&self) -> bool {
+        true
+    }
+
     fn reads_output(&self) -> bool {
         true
     }

@@ -42,4 +42,8 @@ impl Op for Take {
     fn reads_input(&self, _index: usize) -> bool {
         false
     }
+
+    fn cheap(&self) -> bool {
+        true
+    }
 }
