@@ -131,6 +131,10 @@ impl Run<'_> {
             measures.insert("memory.growth_share_per_hour".into(), grown / total.max(1.0));
         }
         measures.insert("memory.total_mib".into(), watch::last(&memory));
+        let answered = count(load.replies.len() as u64) / load.seconds.max(1.0);
+        if let Some(kept) = watch::kept(&memory, load.seconds * FILLED) {
+            measures.insert("store.bytes_kept_per_answer".into(), kept / answered.max(f64::MIN_POSITIVE));
+        }
         if let Some(felt) = chaos::recovery(&events, &load.replies, FELT) {
             measures.insert("service.recovery_seconds".into(), felt);
         }
@@ -273,7 +277,7 @@ fn summary(document: &Document) -> String {
         ));
     }
     for (name, value) in document.measures.iter().filter(|(n, _)| {
-        ["memory.", "service.", "promotion.", "sender.", "search.", "enrol.ack"].iter().any(|p| n.starts_with(p))
+        ["memory.", "store.", "service.", "promotion.", "sender.", "search.", "enrol.ack"].iter().any(|p| n.starts_with(p))
     }) {
         text.push_str(&format!("  {name} {value:.3}\n"));
     }

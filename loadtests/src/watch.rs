@@ -1,4 +1,5 @@
-//! Memory of the service's processes while it is under load, and whether it grows.
+//! Memory of the service's processes while it is under load, and whether it grows. The store's is told apart: it keeps
+//! what it is given, an event of the audit trail for every recognition, and is to grow by that and by no more.
 
 use std::collections::BTreeMap;
 
@@ -34,16 +35,29 @@ impl Watch {
     }
 }
 
-/// Growth of all processes together in MiB an hour, from `from` seconds on: the slope of a straight line through each
-/// process's points. Nothing for less than ten looks.
+/// The process that keeps what it is given, as the stand names it.
+pub const STORE: &str = "redis";
+
+/// Growth of all processes but the store together in MiB an hour, from `from` seconds on: the slope of a straight line
+/// through each process's points. Nothing for less than ten looks.
 pub fn growth(series: &[Series], from: f64) -> Option<f64> {
-    let slopes: Vec<f64> = series.iter().filter_map(|s| slope(&s.points, from)).collect();
+    let slopes: Vec<f64> = working(series).filter_map(|s| slope(&s.points, from)).collect();
     (!slopes.is_empty()).then(|| slopes.iter().sum::<f64>() * 3600.0)
 }
 
-/// Memory of all processes together at the end.
+/// Growth of the store in bytes a second, likewise.
+pub fn kept(series: &[Series], from: f64) -> Option<f64> {
+    let store = series.iter().find(|s| s.process == STORE)?;
+    slope(&store.points, from).map(|mib| mib * f64::from(1 << 20))
+}
+
+/// Memory of all processes but the store together at the end.
 pub fn last(series: &[Series]) -> f64 {
-    series.iter().filter_map(|s| s.points.last()).map(|p| p[1]).sum()
+    working(series).filter_map(|s| s.points.last()).map(|p| p[1]).sum()
+}
+
+fn working(series: &[Series]) -> impl Iterator<Item = &Series> {
+    series.iter().filter(|s| s.process != STORE)
 }
 
 fn slope(points: &[[f64; 2]], from: f64) -> Option<f64> {
@@ -72,10 +86,13 @@ mod tests {
             (0..100).map(f64::from).map(|t| [t, if t < 10.0 { 50.0 * t } else { 500.0 + mib_per_second * t }]).collect()
         };
         let series = |name: &str, points| Series { process: name.into(), points };
-        let two = [series("a", line(0.001)), series("b", line(0.0))];
-        let grown = growth(&two, 10.0).unwrap();
+        let all = [series("a", line(0.001)), series("b", line(0.0)), series(STORE, line(0.5))];
+        let grown = growth(&all, 10.0).unwrap();
         assert!((grown - 3.6).abs() < 1e-6, "{grown}");
-        assert!(growth(&two, 0.0).unwrap() > 100.0);
+        assert!(growth(&all, 0.0).unwrap() > 100.0);
+        assert!((last(&all) - 1000.099).abs() < 1e-6, "{}", last(&all));
+        let stored = kept(&all, 10.0).unwrap();
+        assert!((stored - 524_288.0).abs() < 1e-3, "{stored}");
         assert_eq!(growth(&[series("a", line(1.0)[..5].to_vec())], 0.0), None);
     }
 }
