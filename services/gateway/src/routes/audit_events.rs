@@ -150,7 +150,7 @@ async fn sign(app: &AppState, tenant: &TenantId, head: &ChainHead) -> Result<(Si
 /// A line of an exported trail.
 #[derive(ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "describes a form")]
+#[expect(dead_code, clippy::large_enum_variant, reason = "describes a form")]
 enum AuditLine {
     /// What was trimmed, first.
     Anchor {
