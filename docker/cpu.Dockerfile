@@ -15,7 +15,7 @@ COPY . .
 RUN cargo build --locked --release --package visavis --bin visavis \
     && install -D --mode 755 target/release/visavis /image/usr/local/bin/visavis \
     && install -D --mode 644 LICENSE /image/usr/share/doc/visavis/LICENSE \
-    && install --directory --owner 10001 --group 10001 --mode 700 /image/var/lib/visavis \
+    && install --directory --owner 10001 --group 10001 --mode 700 /image/var/lib/visavis /image/var/lib/visavis-objects \
     && install --directory --owner 10001 --group 10001 --mode 755 /image/var/cache/visavis
 
 # Where nothing else is said: data below /var/lib, fetched files in /var/cache. A configuration file is above both.

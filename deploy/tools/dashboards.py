@@ -94,6 +94,27 @@ RECOGNITION = [
     ("Erased for age", "short", "Within an hour, by reason.",
      (f"sum by (reason) (increase(visavis_retention_erased_total{{{J}}}[1h]))", "{{reason}}")),
 ]  # fmt: skip
+TRAINING = [
+    ("Runs under way", "short", "And runs that wait for a trainer.",
+     (f"sum (visavis_training_active{{{J}}})", "under way"),
+     (largest("visavis_queue_depth", labels='lane="train"'), "waiting")),
+    ("Progress", "percentunit", "Of the run at each trainer.",
+     (f"visavis_training_step{{{J}}} / (visavis_training_steps{{{J}}} > 0)", "{{instance}}")),
+    ("Loss", "short", "Of the last step.", (f"visavis_training_loss{{{J}}}", "{{instance}}")),
+    ("Learning rate", "sci", "Of the last step.", (f"visavis_training_learning_rate{{{J}}}", "{{instance}}")),
+    ("Pictures a second", "short", "Learnt from.", (f"visavis_training_images_per_second{{{J}}}", "{{instance}}")),
+    ("Runs that ended", "short", "Within an hour, by outcome; what is neither done nor cancelled is why it failed.",
+     (f"sum by (outcome) (increase(visavis_training_runs_total{{{J}}}[1h])) > 0", "{{outcome}}")),
+    ("Gone on with, and begun anew", "short", "Within an hour: after a trainer ended, and without somebody.",
+     (f"sum (increase(visavis_training_resumed_total{{{J}}}[1h]))", "gone on with"),
+     (f"sum (increase(visavis_training_restarted_total{{{J}}}[1h]))", "begun anew")),
+    ("Gate", "short", "Models held against the one that answers, within an hour.",
+     (f"sum by (outcome) (increase(visavis_gate_decisions_total{{{J}}}[1h]))", "{{outcome}}")),
+    ("Promotions", "ops", "Faces embedded anew, or left behind without a crop.",
+     (rate("visavis_reembedded_faces_total", "outcome"), "{{outcome}}")),
+    ("Models loaded", "short", "Workers that have each.",
+     (f"sum by (name) (visavis_embedder_info{{{J}}})", "{{name}}")),
+]  # fmt: skip
 PROCESSES = [
     ("Memory", "bytes", "Resident.", (f"process_resident_memory_bytes{{{J}}}", "{{instance}}")),
     ("Processor", "short", "Cores in use.",
@@ -105,6 +126,7 @@ DASHBOARDS = {
     "service": ("Visavis: service", SERVICE),
     "queue": ("Visavis: queue and workers", QUEUE),
     "recognition": ("Visavis: recognition", RECOGNITION),
+    "training": ("Visavis: training and promotion", TRAINING),
     "processes": ("Visavis: processes", PROCESSES),
 }
 

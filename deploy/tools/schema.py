@@ -25,6 +25,7 @@ OWNED = {
     "sealing.key", "sealing.key_file",
     "store.engine", "store.data_dir",
     "telemetry.format",
+    "trainer.scratch_dir",
     "worker.provider",
     "objects.url", "objects.endpoint", "objects.region", "objects.access_key", "objects.secret_key",
     "objects.secret_key_file", "objects.allow_http", "objects.tls_ca_file",

@@ -61,6 +61,9 @@ def test_a_program_finds_its_files(name):
     assert pathlib.PurePath(config["sealing"]["key_file"]).name in service["secrets"]
     assert config["store"]["data_dir"] in folders
     assert name == "gateway" or config["models"]["cache_dir"] in folders
+    # One place for crops, models and checkpoints: without it a trainer does not start.
+    assert f"objects:{config['objects']['url']}" in service["volumes"]
+    assert name != "trainer" or service["shm_size"] == "2gb"
     drain = config.get("shutdown", {}).get("grace_ms", 20000) / 1000
     assert int(service["stop_grace_period"].removesuffix("s")) > drain
 

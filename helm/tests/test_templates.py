@@ -189,7 +189,10 @@ def test_trainer_deployment(render, least):
     assert found["replicas"] == 1 and found["strategy"] == {"type": "Recreate"}
     pod = found["template"]["spec"]
     assert pod["containers"][0]["args"] == ["trainer", "--config", "/etc/visavis/visavis.toml"]
-    assert {"name": "data", "emptyDir": {"sizeLimit": "20Gi"}} in pod["volumes"]
+    # Where things are sealed a trainer starts on nothing but memory, and /dev/shm is too small for a model.
+    assert {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}} in pod["volumes"]
+    assert {"name": "scratch", "mountPath": "/scratch"} in pod["containers"][0]["volumeMounts"]
+    assert "scratch" not in str(least.one("worker-deployment.yaml"))
 
 
 @template("trainer-configmap.yaml")
@@ -197,6 +200,7 @@ def test_trainer_configmap(render, least):
     assert least.of("trainer-configmap.yaml") == []
     found = render(TRAINER).config("visavis-trainer")
     assert found["objects"]["url"] == "s3://b/c" and "gateway" not in found
+    assert found["trainer"] == {"scratch_dir": "/scratch"}
 
 
 @template("redis-statefulset.yaml")

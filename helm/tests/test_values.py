@@ -35,6 +35,7 @@ SHAPE = [
     ("config.gateway.listen", "0.0.0.0:1", ["/config/gateway", "additional properties 'listen' not allowed"]),
     ("config.sealing.key", "00", ["/config/sealing", "additional properties 'key' not allowed"]),
     ("config.redis.url", "redis://r", ["/config/redis", "additional properties 'url' not allowed"]),
+    ("trainer.config.trainer.scratch_dir", "/tmp", ["/trainer/config/trainer", "'scratch_dir' not allowed"]),
     ("worker.config.worker.provider", "cuda", ["/worker/config/worker", "additional properties 'provider' not allowed"]),
     ("monitoring.serviceMonitor.interval", "often", ["/monitoring/serviceMonitor/interval", "does not match pattern"]),
 ]  # fmt: skip

@@ -290,5 +290,10 @@ mod tests {
         let pictures = Shares { no_face: 0.8, corrupt: 0.3 };
         assert!(Scenario { pictures, ..good.clone() }.check().unwrap_err().contains("shares"));
         assert!(Scenario { mix: Mix::default(), ..good }.check().is_err());
+        let (_, chaos) = Scenario::read("chaos").unwrap();
+        assert!(chaos.promotes());
+        let mut events = chaos.events.clone();
+        events.push(events.last().unwrap().clone());
+        assert!(Scenario { events, ..chaos }.check().unwrap_err().contains("promoted once"));
     }
 }

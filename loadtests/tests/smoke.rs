@@ -46,3 +46,26 @@ fn a_smoke_run_holds_its_objectives_and_leaves_a_document_and_a_page() {
     let (status, said) = loadtest(&["run", "nowhere"], folder.path());
     assert_eq!((status, said.contains("nowhere.toml")), (2, true), "{said}");
 }
+
+/// `cargo test --workspace --test smoke promoted -- --ignored`
+#[test]
+#[ignore = "half a minute; the same is part of the scenario chaos"]
+fn a_model_is_promoted_under_load_and_nobody_is_told_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scenario = r#"
+        about = "a promotion"
+        slo = "chaos"
+        enrolled = 12
+        connections = 2
+        deadline_ms = 30000
+        mix = { identify = 50, verify = 20, enrol = 30 }
+        cluster = { gateways = 2, workers = 1 }
+        stages = [{ seconds = 30, rate = 3 }]
+        events = [{ at_seconds = 2, action = "promote_model" }]
+    "#;
+    fs::write(folder.path().join("promotion.toml"), scenario).expect("written");
+    let (status, said) = loadtest(&["run", "promotion.toml", "--out", "out"], folder.path());
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("the model load-changed answers"), "{said}");
+    assert!(said.contains("holds  promotion.errors ≤ 0: 0.000"), "{said}");
+}

@@ -152,6 +152,9 @@ capabilities:
 {{- if ne .role "gateway" }}
 - {name: models, mountPath: /models, readOnly: true}
 {{- end }}
+{{- if eq .role "trainer" }}
+- {name: scratch, mountPath: /scratch}
+{{- end }}
 {{- if eq .role "gateway" }}
 - {name: admin-key, mountPath: /run/secrets/visavis/admin, readOnly: true}
 {{- if $v.gateway.tls.existingSecret }}
@@ -180,10 +183,15 @@ capabilities:
 - name: config
   configMap: {name: {{ .configMap }}}
 - name: data
-  emptyDir: {sizeLimit: {{ .spec.snapshotsSizeLimit | default .spec.scratchSizeLimit | default "64Mi" }}}
+  emptyDir: {sizeLimit: {{ .spec.snapshotsSizeLimit | default "64Mi" }}}
 # Memory: what lies here for a moment may be a picture of somebody.
 - name: tmp
   emptyDir: {medium: Memory, sizeLimit: 256Mi}
+{{- if eq .role "trainer" }}
+# Memory as well: weights that have learnt from faces. A container's own /dev/shm has 64 MiB, which is no model.
+- name: scratch
+  emptyDir: {medium: Memory, sizeLimit: {{ .spec.scratchSizeLimit }}}
+{{- end }}
 {{- if ne .role "gateway" }}
 - name: models
 {{- if $v.models.existingClaim }}

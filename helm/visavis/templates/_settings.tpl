@@ -39,6 +39,9 @@ provider and runtimeLibrary. What the chart sets stands above what the user says
 {{- if .provider -}}
 {{- $_ := set $own "worker" (dict "provider" .provider) -}}
 {{- end -}}
+{{- if eq .role "trainer" -}}
+{{- $_ := set $own "trainer" (dict "scratch_dir" "/scratch") -}}
+{{- end -}}
 {{- if $v.secrets.sealing.existingSecret -}}
 {{- $_ := set $own "sealing" (dict "key_file" (printf "/run/secrets/visavis/sealing/%s" $v.secrets.sealing.key)) -}}
 {{- end -}}

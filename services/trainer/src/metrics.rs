@@ -1,6 +1,6 @@
 //! What a trainer tells the monitoring. It carries out one run at a time, so that gauges need no labels.
 
-use domain::RunProgress;
+use domain::{RunFailureCode, RunProgress};
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Handles to the trainer's metrics; cheap to clone.
@@ -44,6 +44,9 @@ impl Metrics {
             learning_rate: Gauge::new("visavis_training_learning_rate", "Learning rate of the last step")?,
             images_per_second: Gauge::new("visavis_training_images_per_second", "Pictures learnt from a second")?,
         };
+        // From 0 on: a series that begins with its first failure shows no increase, and no alert would see it.
+        let failures = RunFailureCode::ALL.iter().map(|c| c.as_str());
+        failures.chain(["done", "cancelled"]).for_each(|outcome| drop(metrics.runs.with_label_values(&[outcome])));
         registry.register(Box::new(metrics.runs.clone()))?;
         registry.register(Box::new(metrics.resumed.clone()))?;
         registry.register(Box::new(metrics.restarted.clone()))?;

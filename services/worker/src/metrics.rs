@@ -38,6 +38,8 @@ pub struct Metrics {
     pub models: IntGaugeVec,
     /// Faces looked at by promotions, by what came of it.
     pub reembedded_faces: IntCounterVec,
+    /// Models held against the one that answers, by whether they `passed` or were `refused`.
+    pub gated: IntCounterVec,
 }
 
 impl Metrics {
@@ -79,6 +81,10 @@ impl Metrics {
                 Opts::new("visavis_reembedded_faces_total", "Faces looked at by promotions, by what came of it"),
                 &["outcome"],
             )?,
+            gated: IntCounterVec::new(
+                Opts::new("visavis_gate_decisions_total", "Models held against the one that answers, by outcome"),
+                &["outcome"],
+            )?,
         };
         registry.register(Box::new(metrics.stage_seconds.clone()))?;
         registry.register(Box::new(metrics.jobs.clone()))?;
@@ -93,6 +99,10 @@ impl Metrics {
         registry.register(Box::new(metrics.enrolled_faces.clone()))?;
         registry.register(Box::new(metrics.models.clone()))?;
         registry.register(Box::new(metrics.reembedded_faces.clone()))?;
+        // From 0 on, so that the first of each shows as an increase.
+        ["passed", "refused"].iter().for_each(|outcome| drop(metrics.gated.with_label_values(&[*outcome])));
+        ["embedded", "without_crop"].iter().for_each(|o| drop(metrics.reembedded_faces.with_label_values(&[*o])));
+        registry.register(Box::new(metrics.gated.clone()))?;
         Ok(metrics)
     }
 }

@@ -114,6 +114,24 @@ pub enum RunFailureCode {
 }
 
 impl RunFailureCode {
+    /// Every one.
+    pub const ALL: [Self; 14] = [
+        Self::NoData,
+        Self::OneIdentity,
+        Self::UnreadablePhotos,
+        Self::LossNotFinite,
+        Self::StorageFull,
+        Self::ParityFailed,
+        Self::ConsentsChanged,
+        Self::InvalidRecipe,
+        Self::BaseModelUnavailable,
+        Self::ModelNotTrainable,
+        Self::RegistryRefused,
+        Self::GaveUp,
+        Self::DeadlineExceeded,
+        Self::Internal,
+    ];
+
     /// The code as text, for metrics and the audit trail.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -43,17 +43,22 @@ pub struct Pod {
     container: Value,
     grace: Duration,
     working: PathBuf,
-    _folder: TempDir,
+    _folders: [TempDir; 2],
     child: Child,
     watchdog: Watchdog,
     log: Log,
 }
+
+/// Where a volume of the medium `Memory` lies.
+const IN_MEMORY: &str = "/dev/shm";
 
 /// A pod while it is put together.
 struct Plan<'a> {
     manifests: &'a Manifests,
     surroundings: &'a Surroundings,
     folder: &'a Path,
+    /// The same in memory.
+    memory: &'a Path,
     /// Where each volume lies.
     volumes: HashMap<&'a str, PathBuf>,
 }
@@ -64,7 +69,9 @@ impl Pod {
     pub fn start(manifests: &Manifests, deployment: &str, surroundings: &Surroundings) -> Self {
         let spec = &manifests.get("Deployment", deployment)["spec"]["template"]["spec"];
         let folder = tempfile::Builder::new().prefix("visavis-pod-").tempdir().expect("a folder");
-        let mut plan = Plan { manifests, surroundings, folder: folder.path(), volumes: HashMap::new() };
+        let memory = tempfile::Builder::new().prefix("visavis-pod-").tempdir_in(IN_MEMORY).expect("a folder in memory");
+        let (volumes, places) = (HashMap::new(), (folder.path(), memory.path()));
+        let mut plan = Plan { manifests, surroundings, folder: places.0, memory: places.1, volumes };
         plan.volumes = items(&spec["volumes"]).map(|v| (text(&v["name"]), plan.volume(v))).collect();
         // Nothing but mounts can be written to in a pod: what lands here would have failed there.
         let working = folder.path().join("root");
@@ -85,7 +92,7 @@ impl Pod {
         log.follow(child.stderr.take(), |_| {});
         let grace = Duration::from_secs(spec["terminationGracePeriodSeconds"].as_u64().expect("a grace period"));
         let (name, container) = (deployment.to_owned(), container.clone());
-        Self { name, ports, container, grace, working, _folder: folder, child, watchdog, log }
+        Self { name, ports, container, grace, working, _folders: [folder, memory], child, watchdog, log }
     }
 
     /// Waits as its startup probe would, until it is ready and alive as well.
@@ -165,7 +172,8 @@ impl Plan<'_> {
             return self.surroundings.claims.get(claim).unwrap_or_else(|| panic!("there is no claim {claim}")).clone();
         }
         let name = text(&volume["name"]);
-        let folder = self.folder.join(name);
+        let in_memory = volume["emptyDir"]["medium"] == "Memory";
+        let folder = if in_memory { self.memory } else { self.folder }.join(name);
         fs::create_dir(&folder).expect("a folder");
         if let Some(config) = volume["configMap"]["name"].as_str() {
             let data = self.manifests.get("ConfigMap", config)["data"].as_object().expect("data");

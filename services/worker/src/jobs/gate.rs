@@ -55,6 +55,8 @@ pub(super) async fn run(
     let candidate = desk.shelf.get(tenant, &round.model(0, None)).await?;
     let (report, table) = round.measured(&candidate).await?;
     round.note(&report).await?;
+    let outcome = if report.passed { "passed" } else { "refused" };
+    desk.metrics.gated.with_label_values(&[outcome]).inc();
     let Some(table) = table.filter(|_| report.passed) else {
         let reply = GateReply { passed: false, reasons: report.reasons, generation: 0 };
         return Ok(round.done(reply));
