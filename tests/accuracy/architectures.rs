@@ -75,3 +75,19 @@ async fn large_ones_run_in_onnx_runtime() {
         runs(architecture).await;
     }
 }
+
+/// MiB of a step with 32 faces, as the README of the engine states them.
+const STATED: [(Architecture, usize); 3] =
+    [(Architecture::MobileFaceNet, 560), (Architecture::IResNet18, 1090), (Architecture::VitT, 840)];
+
+#[test]
+fn a_training_step_takes_no_more_memory_than_is_stated() {
+    for (architecture, stated) in STATED {
+        let model = build(architecture, &architectures::Options::default()).expect("a model");
+        let options = Options { trainable: Trainable::All, norm: Norm::Batch, threads: 2 };
+        let network = Network::new(&model, &options).expect("it can be trained");
+        let takes = network.memory(32) >> 20;
+        assert!(takes <= stated, "{architecture}: {takes} MiB and not {stated}");
+        assert!(takes > stated / 2, "{architecture}: {takes} MiB: state it");
+    }
+}

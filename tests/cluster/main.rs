@@ -23,6 +23,7 @@ mod events;
 #[path = "../evidence.rs"]
 mod evidence;
 mod failover;
+mod improvement;
 #[path = "../inside.rs"]
 mod inside;
 mod logs;
@@ -34,6 +35,8 @@ mod sealing;
 mod sealing_cost;
 mod shredded;
 mod slow;
+#[path = "../switching.rs"]
+mod switching;
 mod traces;
 mod training;
 mod versions;

@@ -2,21 +2,16 @@
 //! told an error, no template is ever compared with one of another model, and the way back is open at once.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use domain::{CollectionId, TenantId};
-use serde_json::{Value, json};
+use serde_json::json;
 use store::Templates;
-use testkit::{Answer, Client, Cluster, ClusterOptions, Person, Picture, enrolment};
-use tokio::task::JoinSet;
+use testkit::{Client, Cluster, ClusterOptions};
 
 use crate::{
     ALONE,
@@ -24,26 +19,11 @@ use crate::{
     decision,
     evidence::export,
     inside,
+    switching::{LONG, beside, done, enrol, never_across_models, place, promote, refused, somebody, staff},
 };
 
-/// Longest time for a promotion of this size.
-const LONG: Duration = Duration::from_secs(120);
-/// Callers that search meanwhile.
-const CALLERS: usize = 2;
-
-/// Somebody made up from a photo: stretched, so that the distances within the face are another person's.
-fn somebody(n: usize) -> [Bytes; 2] {
-    let person = Person::ALL[n % 3];
-    let kind = u32::try_from(n / 3).unwrap_or(0);
-    let portrait = Picture::decode(&person.photo()).at_most(260);
-    let portrait = if kind % 2 == 1 { portrait.mirrored() } else { portrait };
-    let (width, height) = portrait.size();
-    let stretched = portrait.resized(width + 14 * (kind / 2), height + 9 * (kind % 4));
-    [stretched.png(), stretched.brightened(0.82).png()]
-}
-
-/// Two gateways and two workers with a place for objects, and the folder of all of it.
-async fn cluster() -> (Cluster, tempfile::TempDir) {
+/// Two gateways and two workers with a place for objects, and the folder of all of it; trainers where asked for.
+pub async fn cluster(trainers: usize) -> (Cluster, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let [place, general] = ["objects", "general"].map(|name| folder.path().join(name).display().to_string());
     general_set(&folder.path().join("general"));
@@ -59,7 +39,7 @@ async fn cluster() -> (Cluster, tempfile::TempDir) {
         ("VISAVIS__GATEWAY__DEFAULT_DEADLINE_MS", "60000"),
     ];
     let environment = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let start = move || Cluster::start(ClusterOptions { environment, ..ClusterOptions::default() });
+    let start = move || Cluster::start(ClusterOptions { environment, trainers, ..ClusterOptions::default() });
     (tokio::task::spawn_blocking(start).await.expect("a cluster"), folder)
 }
 
@@ -74,95 +54,8 @@ fn general_set(folder: &Path) {
     }
 }
 
-/// An enrolment whose crops may be kept.
-async fn enrol(client: &Client, id: &str, photos: &[Bytes]) -> Answer {
-    let mut body = enrolment(id, photos);
-    body["consent"]["training_allowed"] = json!(true);
-    client.post("/v1/collections/staff/subjects", &body).await
-}
-
-async fn staff(client: &Client, people: usize) {
-    let body = json!({
-        "id": "staff", "purposes": ["access_control"], "retain_crops": "training", "quality_gate": "none",
-    });
-    drop(client.post("/v1/collections", &body).await.expect(201));
-    let mut enrolled = JoinSet::new();
-    for n in 0..people {
-        let client = client.clone();
-        enrolled.spawn(async move { enrol(&client, &format!("p{n}"), &somebody(n)).await.expect(201) });
-        if enrolled.len() >= 4 {
-            enrolled.join_next().await;
-        }
-    }
-    enrolled.join_all().await;
-}
-
-/// What a caller saw of one probe: under each model version, the best subjects and their scores.
-type Seen = BTreeMap<String, BTreeSet<String>>;
-
-/// Searches for somebody until told to stop.
-async fn search(client: Client, probe: Bytes, stop: Arc<AtomicBool>) -> (usize, Seen, Vec<String>) {
-    let (mut n, mut seen, mut failures) = (0, Seen::new(), Vec::new());
-    while !stop.load(Ordering::Relaxed) {
-        let answer = client.identify("staff", &probe).await;
-        let version = answer.json["model_version"].as_str().unwrap_or_default().to_owned();
-        if answer.status != 200 {
-            failures.push(format!("{} {}", answer.status, answer.text()));
-            continue;
-        }
-        let best = &answer.json["results"][0]["candidates"][0];
-        seen.entry(version).or_default().insert(format!(
-            "{} {:.3}",
-            best["subject_id"],
-            best["score"].as_f64().unwrap_or(-9.0)
-        ));
-        n += 1;
-    }
-    (n, seen, failures)
-}
-
-/// Searches go on while `work` is done; what they saw, by caller.
-async fn beside<T>(client: &Client, work: impl Future<Output = T>) -> (Vec<(usize, Seen)>, T) {
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut callers = JoinSet::new();
-    for n in 0..CALLERS {
-        callers.spawn(search(client.clone(), somebody(n)[1].clone(), Arc::clone(&stop)));
-    }
-    let outcome = work.await;
-    stop.store(true, Ordering::Relaxed);
-    let mut all = Vec::new();
-    for (n, seen, failures) in callers.join_all().await {
-        assert!(failures.is_empty(), "searches failed: {failures:#?}");
-        all.push((n, seen));
-    }
-    (all, outcome)
-}
-
-async fn promote(client: &Client, model: &str) -> Answer {
-    let request = client.request("POST", &format!("/v1/models/{model}/promote")).header("prefer", "wait=110");
-    client.send(request.json(&json!({"collection_id": "staff"}))).await
-}
-
-/// Where a model stands in the collection.
-async fn place(client: &Client, model: &str) -> Value {
-    client.get(&format!("/v1/models/{model}")).await.ok()["collections"][0].clone()
-}
-
-/// Waits until a promotion has come to its end.
-async fn done(client: &Client, model: &str) -> Value {
-    let began = Instant::now();
-    loop {
-        let place = place(client, model).await;
-        if place["promotion"]["phase"] == "done" {
-            return place;
-        }
-        assert!(began.elapsed() < LONG, "the promotion does not end: {place}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 /// How many templates each face has, and how many faces there are.
-async fn generations(cluster: &Cluster) -> BTreeMap<usize, usize> {
+pub async fn generations(cluster: &Cluster) -> BTreeMap<usize, usize> {
     let (tenant, collection): (TenantId, CollectionId) =
         ("default".parse().expect("an id"), "staff".parse().expect("an id"));
     let templates = Templates::new(inside::store(cluster).await, &tenant, &collection);
@@ -171,11 +64,6 @@ async fn generations(cluster: &Cluster) -> BTreeMap<usize, usize> {
     let mut counts = BTreeMap::new();
     rows.iter().for_each(|r| *counts.entry(r.templates.iter().count()).or_default() += 1);
     counts
-}
-
-fn refused(answer: &Answer) {
-    let errors = answer.problem("gate_failed");
-    assert!(answer.json["errors"].as_array().is_some_and(|e| !e.is_empty()), "{errors} {}", answer.text());
 }
 
 /// One that was damaged is refused with a report, and nothing changes.
@@ -206,7 +94,7 @@ async fn a_model_takes_anothers_place_and_gives_it_back_and_nobody_is_told_an_er
     let _alone = ALONE.lock().await;
     let people = 20;
     let made = tokio::task::spawn_blocking(|| (changed("mild", 0.02), emptied("damaged")));
-    let (cluster, _objects) = cluster().await;
+    let (cluster, _objects) = cluster(0).await;
     let client = cluster.client();
     let (mild, damaged) = made.await.expect("candidates");
     staff(&client, people).await;
@@ -223,12 +111,7 @@ async fn a_model_takes_anothers_place_and_gives_it_back_and_nobody_is_told_an_er
     })
     .await;
     assert_eq!((&place["state"], &place["promotion"]["switched"]), (&json!("champion"), &json!(true)), "{place}");
-    for (n, seen) in &seen {
-        println!("{n} searches: {seen:?}");
-        // The same probe and the same gallery: each model has one answer, and one score.
-        assert!(seen.values().all(|scores| scores.len() == 1), "a comparison across models: {seen:?}");
-        assert!(seen.keys().all(|v| v == "yunet+sface" || v == "yunet+mild@mild"), "{seen:?}");
-    }
+    never_across_models(&seen, &["yunet+sface", "yunet+mild@mild"]);
     let faces = 2 * (people + 1);
     let of_both = BTreeMap::from([(1, 1), (2, faces)]);
     assert_eq!(generations(&cluster).await, of_both, "every face with a crop has a template of each model");
@@ -257,7 +140,7 @@ async fn rolled_back(cluster: &Cluster, client: &Client, late: &[Bytes; 2]) {
         }
     })
     .await;
-    assert!(seen.iter().all(|(_, seen)| seen.values().all(|scores| scores.len() == 1)), "{seen:?}");
+    never_across_models(&seen, &["yunet+sface", "yunet+mild@mild"]);
     drop(client.delete("/v1/collections/staff/subjects/late").await.expect(204));
     let left = generations(cluster).await;
     assert_eq!(left, BTreeMap::from([(1, 1), (2, 2 * 21)]), "p0 to p19 and after; and who was left behind");
@@ -281,7 +164,7 @@ async fn a_hundred_people_move_to_another_model_though_the_worker_that_moves_the
     let _alone = ALONE.lock().await;
     let people = 100;
     let made = tokio::task::spawn_blocking(|| changed("mild", 0.02));
-    let (mut cluster, _objects) = cluster().await;
+    let (mut cluster, _objects) = cluster(0).await;
     let client = cluster.client();
     let mild = made.await.expect("a candidate");
     staff(&client, people).await;

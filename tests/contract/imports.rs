@@ -69,6 +69,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "vision",
             "inference",
             "onnx",
+            "architectures",
             "models",
             "registry",
             "training",

@@ -9,6 +9,9 @@
 
 mod access;
 mod asynchronous;
+#[path = "../candidates.rs"]
+#[expect(dead_code, reason = "shared with other tests, each of which needs a part of it")]
+mod candidates;
 mod consents;
 mod crops;
 #[path = "../crowd.rs"]
@@ -25,10 +28,13 @@ mod journey;
 #[path = "../models.rs"]
 mod models;
 mod moving;
+mod promotion;
 mod raw;
 mod recognise;
 mod refusals;
 mod smuggling;
+#[path = "../switching.rs"]
+mod switching;
 mod transport;
 mod visibility;
 mod writes;

@@ -1,11 +1,14 @@
-//! The model a run begins with: the one that serves its collections, a registered one by its id, or one of the catalogue by
-//! its name. Its file as it was shipped, since the rewrites for serving join what is to be learnt.
+//! The model a run begins with: the one that serves its collections, a registered one by its id, an architecture with random
+//! weights or one of the catalogue by its name. Its file as it was shipped, since the rewrites for serving join what is to
+//! be learnt.
 
 use std::{collections::BTreeSet, str::FromStr, sync::Arc};
 
-use domain::{BaseModel, ModelId, RunFailureCode, TenantId};
-use models::{Cache, Catalogue, Manifest, Model, ModelError, Selection, Target};
+use architectures::{Architecture, Options};
+use domain::{BaseModel, ModelId, OverrideValue, RecipeName, RunFailureCode, TenantId};
+use models::{Cache, Catalogue, Manifest, Model, ModelError, Selection, Target, Untrained};
 use store::{Collections, RunRecord};
+use training::Recipe;
 use vision::{Alignment, ChannelOrder, Normalisation};
 
 use crate::{Halt, desk::Desk, quiet::quietly};
@@ -89,8 +92,35 @@ pub async fn of_run(desk: &Desk, tenant: &TenantId, run: &RunRecord) -> Result<B
     {
         return Base::new(manifest, onnx);
     }
+    if let Ok(architecture) = Architecture::from_str(run.base_model.as_str()) {
+        let seed = seed(run)?;
+        return quietly(0, move || untrained(architecture, seed)).await;
+    }
     let (models, name) = (desk.models.clone(), run.base_model.clone());
     quietly(0, move || models.find(&name)).await
+}
+
+/// What the random weights of a run begin with: the seed of its recipe, so that every trainer that takes the run up makes
+/// the same ones.
+fn seed(run: &RunRecord) -> Result<u64, Halt> {
+    let invalid = |why: String| Halt::failed(RunFailureCode::InvalidRecipe, why);
+    if run.recipe != RecipeName::FromScratch {
+        let why = format!("{} are random weights, which {} has nothing to keep of: ", run.base_model, run.recipe);
+        return Err(invalid(why + "take the recipe from-scratch, or a trained model to begin with"));
+    }
+    match run.overrides.get("seed") {
+        Some(OverrideValue::Whole(n)) => u64::try_from(*n).map_err(|_| invalid("seed is a number from 0 on".into())),
+        _ => Recipe::named(run.recipe.as_str(), &[]).map(|r| r.seed).map_err(|e| invalid(e.to_string())),
+    }
+}
+
+/// An architecture with random weights.
+fn untrained(architecture: Architecture, seed: u64) -> Result<Base, Halt> {
+    let model = architectures::build(architecture, &Options { seed, ..Options::default() }).map_err(Halt::internal)?;
+    let onnx = onnx::encode(&model);
+    let (name, source, dim) = (architecture.name(), architecture.source(), architecture.default_dim());
+    let side = u32::try_from(architectures::SIDE).map_err(Halt::internal)?;
+    Base::new(Manifest::untrained(Untrained { name, source, dim, side }, &onnx), onnx)
 }
 
 /// The registered model that serves all collections of a run; none where that is the deployment's own.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use domain::{ModelId, RunFailureCode, RunId, TenantId};
-use models::{Checksum, Manifest};
+use domain::{CalibrationTable, ModelId, RunFailureCode, RunId, TenantId};
+use models::{Checksum, Embedder, Kind, Manifest};
 use registry::{NewModel, RegistryError};
 use serde_json::{Value, json};
 use store::{ModelOrigin, RunRecord};
@@ -14,6 +14,7 @@ use store::{ModelOrigin, RunRecord};
 use crate::{
     Halt,
     base::Base,
+    evaluate::Evaluation,
     manifest::{self, Part},
 };
 
@@ -27,9 +28,14 @@ pub struct Candidate<'a> {
     pub base: &'a Base,
     /// The `.onnx` file.
     pub onnx: &'a [u8],
+    /// Its score tables, by the detector they are for.
+    pub score_tables: Vec<(String, CalibrationTable)>,
     /// What it was made with: names nobody.
     pub lineage: Value,
 }
+
+/// What a manifest says of weights that began as random ones. Everybody learnt from has agreed to it.
+const OWN: &str = "own weights; the consents of those they are learnt from decide";
 
 /// Takes candidates, and has models to begin with.
 #[async_trait]
@@ -50,10 +56,16 @@ pub trait Registry: Send + Sync + 'static {
 #[async_trait]
 impl Registry for registry::Registry {
     async fn register(&self, candidate: Candidate<'_>) -> Result<String, Halt> {
-        let Candidate { tenant, run, base, onnx, lineage } = candidate;
+        let Candidate { tenant, run, base, onnx, score_tables, lineage } = candidate;
         let id = ModelId::new(run.as_str()).map_err(Halt::internal)?;
         let parent = base.manifest.contract();
         let name = base.manifest.name.chars().take(40).collect::<String>();
+        let licence = if base.manifest.is_untrained() { OWN.to_owned() } else { base.manifest.licence.clone() };
+        // The other model's scores are not this one's.
+        let kind = match &base.manifest.kind {
+            Kind::Embedder(e) => Kind::Embedder(Embedder { calibration: score_tables, ..e.clone() }),
+            kind @ Kind::Detector(_) => kind.clone(),
+        };
         let manifest = Manifest {
             name: format!("{name}-{run}"),
             description: format!("{}, trained further", base.manifest.name),
@@ -61,6 +73,8 @@ impl Registry for registry::Registry {
             bytes: Some(onnx.len() as u64),
             sha256: Checksum::of(onnx),
             sources: Vec::new(),
+            licence,
+            kind,
             quantised: None,
             folder: None,
             ..base.manifest.clone()
@@ -93,7 +107,7 @@ impl From<RegistryError> for Halt {
 }
 
 /// What a candidate's record tells of how it was made: enough to show later whom it has learnt from, by handle.
-pub fn lineage(run: &RunRecord, dataset: &manifest::Manifest, parity: f32) -> Value {
+pub fn lineage(run: &RunRecord, dataset: &manifest::Manifest, evaluation: &Evaluation) -> Value {
     let of = |part: Part| {
         let mut by_collection: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for subject in dataset.subjects.iter().filter(|s| s.part == part) {
@@ -109,7 +123,8 @@ pub fn lineage(run: &RunRecord, dataset: &manifest::Manifest, parity: f32) -> Va
         "purpose": run.purpose,
         "dataset_sha256": dataset.sha256,
         "consents_at": dataset.consents_at,
-        "parity": parity,
+        "parity": evaluation.parity,
+        "score_tables": evaluation.about_tables(),
         "trained_on": of(Part::Train),
         "held_out": of(Part::HeldOut),
     })

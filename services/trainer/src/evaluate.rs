@@ -1,13 +1,15 @@
 //! The candidate beside the model it began with, on subjects that neither this run nor an earlier one learnt from. Both as
 //! they are served.
 
+use domain::CalibrationTable;
 use evaluation::{
     Bootstrap, Comparison, Embeddings, Paired, Roc, RocPoint, Scores, VerificationReport, document::CURVE_POINTS,
     paired_verification, verification,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::{Halt, dataset::Dataset};
+use crate::{Halt, dataset::Dataset, tables::Tables};
 
 /// Comparisons of different persons at most: what is more is passed over evenly.
 const MOST_NON_MATED: usize = 100_000;
@@ -55,17 +57,37 @@ pub struct Evaluation {
     /// Why nothing was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_measured: Option<String>,
+    /// The candidate's score tables, by the detector they are for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub score_tables: Vec<(String, CalibrationTable)>,
+    /// Why it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_score_table: Option<String>,
 }
 
 impl Evaluation {
     /// Of what there is.
     #[must_use]
-    pub fn new(parity: f32, measured: Result<Measured, String>) -> Self {
+    pub fn new(parity: f32, measured: Result<Measured, String>, tables: Result<Tables, String>) -> Self {
         let (measured, not_measured) = match measured {
             Ok(measured) => (Some(measured), None),
             Err(why) => (None, Some(why)),
         };
-        Self { schema: "visavis.training.evaluation/1".into(), parity, measured, not_measured }
+        let (score_tables, no_score_table) = match tables {
+            Ok(tables) => (tables, None),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        let schema = "visavis.training.evaluation/1".into();
+        Self { schema, parity, measured, not_measured, score_tables, no_score_table }
+    }
+
+    /// For the candidate's lineage: which tables there are, or why there is none.
+    #[must_use]
+    pub fn about_tables(&self) -> Value {
+        match &self.no_score_table {
+            Some(why) => json!(why),
+            None => json!(self.score_tables.iter().map(|(_, table)| table.id()).collect::<Vec<_>>()),
+        }
     }
 }
 

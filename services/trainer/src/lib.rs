@@ -20,6 +20,7 @@ mod run;
 mod scratch;
 mod serve;
 mod stop;
+mod tables;
 mod vault;
 mod watch;
 

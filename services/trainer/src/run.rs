@@ -26,6 +26,7 @@ use crate::{
     report,
     serve::Served,
     stop::Stop,
+    tables,
     watch::{Watcher, report as tell},
 };
 
@@ -182,6 +183,7 @@ impl Work<'_> {
         let (desk, onnx) = (self.desk, Arc::clone(onnx));
         let (runtime, learner, threads) = (desk.runtime.clone(), Arc::clone(&desk.learner), desk.config.threads);
         let (base, data, stop) = (Arc::clone(&self.base), Arc::clone(&self.data), Arc::clone(self.stop));
+        let name = self.carrier.id.to_string();
         quietly(desk.config.niceness, move || {
             let mut candidate = Served::load(&runtime, &onnx, &base, threads)?;
             let parity = parity::check(&*learner, &mut candidate, &base, &onnx, &data)?;
@@ -189,7 +191,9 @@ impl Work<'_> {
             let after = candidate.embed(&data.held_out)?;
             let before = Served::load(&runtime, &base.onnx, &base, threads)?.embed(&data.held_out)?;
             stop.check()?;
-            Ok(Evaluation::new(parity, evaluate::measure(&data.held_out, &before, &after)?))
+            let measured = evaluate::measure(&data.held_out, &before, &after)?;
+            let tables = tables::carried_over(&base.manifest, (&name, &data.held_out), (&before, &after));
+            Ok(Evaluation::new(parity, measured, tables))
         })
         .await
     }
@@ -206,7 +210,8 @@ impl Work<'_> {
             run: &self.carrier.id,
             base: &self.base,
             onnx,
-            lineage: candidates::lineage(&run, &self.manifest, evaluation.parity),
+            score_tables: evaluation.score_tables.clone(),
+            lineage: candidates::lineage(&run, &self.manifest, evaluation),
         };
         let model = self.desk.registry.register(candidate).await?;
         let now = Timestamp::now();

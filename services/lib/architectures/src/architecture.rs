@@ -79,7 +79,8 @@ impl FromStr for Architecture {
     type Err = ArchitectureError;
 
     fn from_str(name: &str) -> Result<Self, ArchitectureError> {
-        let known = Self::ALL.into_iter().find(|a| a.name().eq_ignore_ascii_case(name));
+        // `vit_t` is what files are often called.
+        let known = Self::ALL.into_iter().find(|a| a.name().eq_ignore_ascii_case(&name.replace('_', "-")));
         known.ok_or_else(|| ArchitectureError::Unknown(name.to_owned()))
     }
 }

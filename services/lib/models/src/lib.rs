@@ -15,6 +15,7 @@ mod model_set;
 mod pip;
 mod progress;
 mod quantised;
+mod random;
 mod wheel;
 
 pub use artefact::{Artefact, Checksum, WheelSource, WheelTags};
@@ -28,3 +29,4 @@ pub use model_set::{Model, ModelSet, Target};
 pub use pip::Pip;
 pub use progress::{Progress, Silent};
 pub use quantised::{quantised_from, quantised_in, save_quantised};
+pub use random::Untrained;

@@ -11,9 +11,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use crops::{Crop, Crops, In};
 use domain::{
-    BaseModel, Collection, CollectionId, Consent, ConsentDraft, ContractId, EnrolledFace, Face, FaceId, JobId, Lane,
-    ModelId, OverrideValue, Quality, QualityLevel, RecipeName, RunId, RunState, Subject, SubjectId, Template, TenantId,
-    Timestamp,
+    BaseModel, CalibrationTable, Collection, CollectionId, Consent, ConsentDraft, ContractId, EnrolledFace, Face,
+    FaceId, JobId, Lane, ModelId, OverrideValue, Quality, QualityLevel, RecipeName, RunId, RunState, Subject,
+    SubjectId, Template, TenantId, Timestamp,
 };
 use inference::OnnxRuntime;
 use models::{Cache, Catalogue, Manifest, Pip, Selection, Silent, fetch};
@@ -26,7 +26,7 @@ use store::{
 };
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use trainer::{Candidate, Halt, Models, Registry, TrainerConfig, TrainerDeps, manifest::Manifest as Lineage};
+use trainer::{Candidate, Halt, Learner, Models, Registry, TrainerConfig, TrainerDeps, manifest::Manifest as Lineage};
 use vision::Rgb8;
 
 use crate::standin::{Held, StandIn, model};
@@ -35,18 +35,19 @@ use crate::standin::{Held, StandIn, model};
 pub const BASE: [f32; 12] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2];
 
 /// Longest time for what takes a moment.
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(120);
 
 /// A candidate: run, model, lineage.
 pub type Registered = (RunId, Vec<u8>, serde_json::Value);
 
-/// Candidates that were registered.
+/// Candidates that were registered, and their score tables.
 #[derive(Clone, Default)]
-pub struct Taken(pub Arc<Mutex<Vec<Registered>>>);
+pub struct Taken(pub Arc<Mutex<Vec<Registered>>>, pub Arc<Mutex<Vec<(String, CalibrationTable)>>>);
 
 #[async_trait]
 impl Registry for Taken {
     async fn register(&self, candidate: Candidate<'_>) -> Result<String, Halt> {
+        self.1.lock().unwrap().extend(candidate.score_tables);
         self.0.lock().unwrap().push((candidate.run.clone(), candidate.onnx.to_vec(), candidate.lineage));
         Ok(format!("candidate-of-{}", candidate.run))
     }
@@ -250,6 +251,11 @@ impl Kit {
 
     /// A trainer on threads of its own.
     pub fn trainer(&self) -> Running {
+        self.trainer_with(Arc::new(StandIn(self.held.clone())))
+    }
+
+    /// One with another learner.
+    pub fn trainer_with(&self, learner: Arc<dyn Learner>) -> Running {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let deps = TrainerDeps {
             store: self.store.clone(),
@@ -258,7 +264,7 @@ impl Kit {
             crops: self.crops.clone(),
             models: self.models.clone(),
             runtime: self.runtime.clone(),
-            learner: Arc::new(StandIn(self.held.clone())),
+            learner,
             registry: Arc::new(self.taken.clone()),
             metrics: prometheus::Registry::new(),
         };
@@ -356,7 +362,9 @@ fn tiny(folder: &Path, weights: &[f32; 12]) -> (Models, OnnxRuntime) {
     let text = format!(
         "name = 'tiny'\nrole = 'embedder'\nfile = 'tiny.onnx'\nsha256 = '{sha256}'\nlicence = 'CC0-1.0'\ncommercial = true\n\
          [input]\nchannel_order = 'rgb'\nmean = [0.0, 0.0, 0.0]\nscale = [1.0, 1.0, 1.0]\nsize = [112, 112]\n\
-         [embedder]\ndim = 4\nalignment = 'arcface_112'\n"
+         [embedder]\ndim = 4\nalignment = 'arcface_112'\n\
+         [[calibration]]\ndetector = 'yunet'\nid = 'strangers'\nsample = 'made up'\n\
+         points = [{{ fmr = 0.1, score = 0.2 }}, {{ fmr = 0.001, score = 0.5 }}]\n"
     );
     fs::write(folder.join("tiny.toml"), text).unwrap();
     let mut catalogue = Catalogue::built_in().unwrap();

@@ -39,6 +39,8 @@ async fn a_run_comes_to_a_candidate_with_lineage_measures_and_a_report() {
     let (_, _, told) = kit.taken.0.lock().unwrap()[0].clone();
     assert_eq!(told["trained_on"]["staff"].as_array().unwrap().len(), lineage.subjects as usize, "{told}");
     assert_eq!(told["held_out"]["staff"].as_array().unwrap().len(), lineage.held_out_subjects as usize);
+    // Of so few people nothing can be said.
+    assert!(told["score_tables"].as_str().unwrap().contains("at least"), "{told}");
     assert_eq!(told["dataset_sha256"], lineage.dataset_sha256.as_str());
     let text = kit.runs().document(&run, "evaluation").await.unwrap().unwrap();
     let evaluation: serde_json::Value = serde_json::from_slice(&text).unwrap();
@@ -56,6 +58,21 @@ async fn a_run_comes_to_a_candidate_with_lineage_measures_and_a_report() {
         (head.seq == 1).then_some(())
     };
     kit.when(told, "its end is not in the trail").await;
+    trainer.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_candidate_has_a_score_table_of_its_own_where_people_enough_are_held_out() {
+    let kit = Kit::new().await;
+    let names: Vec<String> = (0..100).map(|n| format!("p{n}")).collect();
+    kit.people(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let run = kit.start(&[]).await;
+    let trainer = kit.trainer();
+    assert_eq!(kit.end(&run).await.state, RunState::Done);
+    let tables = kit.taken.1.lock().unwrap().clone();
+    let [(detector, table)] = &tables[..] else { panic!("{tables:?}") };
+    assert_eq!((detector.as_str(), table.id()), ("yunet", format!("strangers+{run}").as_str()));
+    assert_eq!(kit.taken.0.lock().unwrap()[0].2["score_tables"], serde_json::json!([table.id()]));
     trainer.kill();
 }
 

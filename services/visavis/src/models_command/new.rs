@@ -5,14 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use architectures::{Architecture, Options, SIDE, build, parameters};
-use models::{ChannelOrder, Checksum, Embedder, Input, Kind, Manifest};
+use models::{Manifest, Untrained};
 
 use crate::cli::NewArgs;
 use crate::failure::Failure;
 use crate::output;
-
-/// What the manifest of random weights has for a licence.
-pub const RANDOM: &str = "random weights";
 
 /// Writes model and manifest.
 ///
@@ -42,22 +39,10 @@ pub fn new(args: &NewArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is known of a model with random weights. Its graph scales its input itself.
+/// What is known of a model with random weights.
 pub fn manifest(architecture: Architecture, dim: usize, bytes: &[u8]) -> Manifest {
-    Manifest {
-        name: architecture.name().to_owned(),
-        description: format!("{}, random weights", architecture.source()),
-        file: format!("{architecture}.onnx"),
-        bytes: Some(bytes.len() as u64),
-        sha256: Checksum::of(bytes),
-        sources: Vec::new(),
-        licence: RANDOM.to_owned(),
-        commercial: true,
-        input: Input { channel_order: ChannelOrder::Rgb, mean: [0.0; 3], scale: [1.0; 3], size: [SIDE as u32; 2] },
-        kind: Kind::Embedder(Embedder { dim, alignment: "arcface_112".to_owned(), calibration: Vec::new() }),
-        quantised: None,
-        folder: None,
-    }
+    let (name, source) = (architecture.name(), architecture.source());
+    Manifest::untrained(Untrained { name, source, dim, side: SIDE as u32 }, bytes)
 }
 
 fn file_name(path: &Path) -> String {

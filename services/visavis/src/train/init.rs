@@ -60,8 +60,7 @@ pub fn resolve(section: &ModelsSection, named: Option<&str>, seed: u64) -> Resul
         )));
     }
     let model = onnx::decode(&bytes).map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))?;
-    // Random weights stay random when they come from a file.
-    let is_random = manifest.licence == crate::models_command::new::RANDOM;
+    let is_random = manifest.is_untrained();
     Ok(Init { manifest, model, is_random })
 }
 

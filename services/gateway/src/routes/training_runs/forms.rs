@@ -20,7 +20,9 @@ pub(super) struct NewRun {
     /// Values of the recipe to replace, by dotted key.
     #[serde(default)]
     pub overrides: Overrides,
-    /// Model to begin with: `champion` for the one in use, which is what is taken unless said, or a model's name.
+    /// Model to begin with: `champion` for the one in use, which is what is taken unless said, a registered model's id, a
+    /// model's name, or an architecture's for random weights (`mobilefacenet`, `iresnet18`, `iresnet50`, `iresnet100`,
+    /// `vit-t`, `vit-s`, `vit-b`; with the recipe `from-scratch`).
     pub base_model: Option<BaseModel>,
     /// What the model will be used for, a purpose of all these collections: only subjects whose consents cover it are
     /// learnt from. Any purpose of their collection unless said.

@@ -7,7 +7,7 @@ use visavis_autograd::{Error, InputShape, Network, Norm, Options, Pass, Trainabl
 use crate::{
     build::{Net, Random, float},
     check::options,
-    networks::{iresnet, mobile_face_net, sface, vit},
+    nets::{iresnet, mobile_face_net, sface, vit},
 };
 
 /// Some steps downhill, with dropout where the model has it; the model as it is afterwards.

@@ -6,6 +6,7 @@
 mod behaviour;
 mod build;
 mod check;
+mod nets;
 mod networks;
 mod operators;
 mod reference;
