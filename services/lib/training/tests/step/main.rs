@@ -26,32 +26,34 @@ use visavis_training::{
 const SAMPLES: usize = 6;
 const LABELS: [usize; SAMPLES] = [0, 3, 3, 1, 6, 5];
 const PEOPLE: usize = 7;
-const SMOOTHING: f64 = 0.1;
+const SMOOTHING: f32 = 0.1;
+const SCALE: f32 = 64.0;
+/// The published margin.
 const MARGIN: f64 = 0.5;
-const SCALE: f64 = 64.0;
 
 /// How far the loss may be off, as a share of it.
-const OF_LOSS: f64 = 1e-4;
+const OF_LOSS: f64 = 1e-5;
 /// How far the gradient of a value may be off, as a share of the largest of its tensor.
-const OF_GRADIENT: f64 = 6e-3;
+const OF_GRADIENT: f64 = 1e-4;
 /// Values of a tensor that are tried, and the step of the central differences.
-const TRIED: usize = 4;
+const TRIED: usize = 2;
 const STEP: f64 = 1e-6;
 
 /// ArcFace on cosines of embeddings and prototypes, cross-entropy with smoothed labels; the sum over the samples.
 fn arcface(embeddings: &[f64], prototypes: &[f64]) -> f64 {
     let dim = embeddings.len() / SAMPLES;
+    let (scale, smoothing) = (f64::from(SCALE), f64::from(SMOOTHING));
     let length = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
     let cosine = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>() / length(a) / length(b);
     let of_sample = |(x, label): (&[f64], &usize)| {
         let logit = |(k, w): (usize, &[f64])| {
             let cosine = cosine(x, w);
-            SCALE * if k == *label { (cosine.acos() + MARGIN).cos() } else { cosine }
+            scale * if k == *label { (cosine.acos() + MARGIN).cos() } else { cosine }
         };
         let logits: Vec<f64> = prototypes.chunks(dim).enumerate().map(logit).collect();
         let most = logits.iter().copied().fold(f64::MIN, f64::max);
         let total = most + logits.iter().map(|z| (z - most).exp()).sum::<f64>().ln();
-        let share = |k: usize| SMOOTHING / PEOPLE as f64 + if k == *label { 1.0 - SMOOTHING } else { 0.0 };
+        let share = |k: usize| smoothing / PEOPLE as f64 + if k == *label { 1.0 - smoothing } else { 0.0 };
         logits.iter().enumerate().map(|(k, z)| share(k) * (total - z)).sum::<f64>()
     };
     embeddings.chunks(dim).zip(&LABELS).map(of_sample).sum()
@@ -88,7 +90,7 @@ fn check(name: &str, model: &ModelProto) {
     let mut random = build::Random::new(5);
     let batch = random.list(network.input() * SAMPLES);
     let prototypes = random.list(PEOPLE * network.dim());
-    let part = LossPart { scale: SCALE as f32, label_smoothing: SMOOTHING as f32, ..LossPart::default() };
+    let part = LossPart { scale: SCALE, label_smoothing: SMOOTHING, ..LossPart::default() };
     let embeddings = network.forward(&batch, SAMPLES, Pass::Training { seed: 1 }).expect("forward");
     let criterion = Criterion::<f32>::new(&part, 1.0, [0.0; 3]);
     let people = Prototypes { weights: &prototypes, bias: &[] };
