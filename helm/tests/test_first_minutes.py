@@ -63,7 +63,7 @@ def test_the_shorter_command_for_trying_out_works():
 
 NOTES = [
     ({}, ["rollout status deployment/visavis-gateway", "rollout status deployment/visavis-worker-cpu", "port-forward", "--insecure"]),
-    ({"gateway": {"tls": {"existingSecret": "own"}}}, ["get secret own", "--cacert visavis.pem"]),
+    ({"gateway": {"tls": {"existingSecret": "own"}}}, ["get secret own", "--cacert visavis.pem", '--resolve "$NAME:8443:127.0.0.1"', "-ext subjectAltName"]),
     (
         {"gateway": {"tls": {"existingSecret": "t"}}, "ingress": {"enabled": True, "host": "h.example", "tlsSecret": "x"}},
         ["https://h.example/v1/collections", "https://h.example/docs"],

@@ -139,7 +139,10 @@ impl Run<'_> {
             measures.insert("service.recovery_seconds".into(), felt);
         }
         if let Some((from, to)) = promotion {
-            measures.insert("promotion.seconds".into(), to - from);
+            // One that has not ended took no time that could be told.
+            if to.is_finite() {
+                measures.insert("promotion.seconds".into(), to - from);
+            }
             measures.insert("promotion.errors".into(), count(chaos::errors_between(from, to, &load.replies)));
         }
         // A process that starts slowly holds up what was to happen after it: that is not to be passed over. A promotion
