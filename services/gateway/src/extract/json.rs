@@ -69,7 +69,12 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if bytes.is_empty() {
         return Err(Problem::invalid("", "a JSON object is expected, the body is empty"));
     }
-    from_value(value(bytes)?)
+    let value = value(bytes)?;
+    // What is derived for an object would take its members as a list as well, in an order that nobody has documented.
+    if value.is_array() {
+        return Err(Problem::invalid("", "a JSON object is expected, this is a list"));
+    }
+    from_value(value)
 }
 
 /// Reads `bytes` as JSON of any form.
@@ -184,7 +189,7 @@ mod tests {
 
     #[test]
     fn garbage_empty_and_trailing_text_are_refused() {
-        for bad in ["", "{", "nonsense", r#"{"score":1} x"#, "\u{0}"] {
+        for bad in ["", "{", "[]", r#"["score", 1]"#, "nonsense", r#"{"score":1} x"#, "\u{0}"] {
             assert!(parse::<ThresholdSpec>(bad.as_bytes()).is_err(), "{bad}");
         }
     }
