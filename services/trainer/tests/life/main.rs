@@ -2,7 +2,7 @@
 //! a run takes milliseconds and can be held at any step; real learning is in `engine.rs`, and with real processes in
 //! tests/cluster.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 extern crate visavis_trainer as trainer;
 
