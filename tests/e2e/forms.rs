@@ -68,6 +68,23 @@ async fn a_list_in_a_form_comes_whole_or_item_by_item() {
 }
 
 #[tokio::test]
+async fn a_form_is_about_an_image_or_an_embedding_and_not_both() {
+    let client = collection_with("either", &[Person::Obama]).await;
+    let photo = Person::Obama.photo();
+    let embedded = client.post("/v1/embeddings", &json!({"image": encoded(&photo)})).await.ok();
+    let embedding = &embedded["items"][0]["faces"][0]["embedding"];
+    let form = || Form::new().text("embedding", embedding.to_string());
+    for (path, whole) in [("identify", "/image"), ("subjects/obama/verify", "/image")] {
+        let path = format!("/v1/collections/either/{path}");
+        let sent = async |form: Form| client.send(client.request("POST", &path).multipart(form)).await;
+        let answer = sent(form()).await.ok();
+        assert!(answer.to_string().contains(r#""match""#), "{answer}");
+        let both = sent(form().part("image", part(&photo))).await.expect(400);
+        assert_eq!(both.problem_fields(), [whole], "{}", both.text());
+    }
+}
+
+#[tokio::test]
 async fn a_deadline_beyond_all_bounds_is_the_longest_there_is() {
     let client = caller();
     let request = |ms: &str| {

@@ -137,6 +137,7 @@ fn complete(document: &mut Value) {
             let handler = operation["operationId"].as_str().unwrap_or(method);
             operation["operationId"] = names::operation(path, handler).into();
             schemas::say_events(operation);
+            schemas::say_pictures(operation);
             let codes = problems(method, operation);
             describe_headers(method, operation);
             describe_success(operation);

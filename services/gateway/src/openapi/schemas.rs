@@ -39,6 +39,14 @@ pub(super) fn say_events(operation: &mut Value) {
     }
 }
 
+/// A picture that is the whole body has at least a byte.
+pub(super) fn say_pictures(operation: &mut Value) {
+    let Some(content) = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut) else { return };
+    for (_, body) in content.iter_mut().filter(|(kind, _)| kind.starts_with("image/")) {
+        body["schema"] = json!({"type": "string", "format": "binary", "minLength": 1});
+    }
+}
+
 fn tighten(schemas: &mut Map<String, Value>) {
     let rules: Map<String, Value> = serde_json::from_str(RULES).unwrap_or_default();
     for (name, rule) in rules {
@@ -125,6 +133,8 @@ mod tests {
         assert_eq!(compare["required"], json!(["source", "targets"]));
         assert!(compare["properties"]["threshold"].is_object() && compare["properties"]["source"].is_object());
         assert_eq!(schemas["Scope"]["enum"][3], "subjects:read");
+        let detect = &document["paths"]["/v1/detect"]["post"]["requestBody"]["content"];
+        assert_eq!(detect["image/webp"]["schema"]["minLength"], 1);
         let events = &document["paths"]["/v1/jobs/{job}/events"]["get"]["responses"]["200"]["content"];
         let data = &events["text/event-stream"]["schema"]["properties"]["data"];
         assert_eq!(data["contentSchema"]["$ref"], "#/components/schemas/Job");
