@@ -172,7 +172,8 @@ fn problems(method: &str, operation: &mut Value) -> BTreeSet<&'static str> {
         codes.extend([E::PayloadTooLarge, E::UnsupportedMediaType, E::DeadlineExceeded]);
     }
     if method != "get" {
-        codes.extend([E::Conflict, E::IdempotencyKeyReused, E::DeadlineExceeded]);
+        // An answer that is kept for repetitions goes with the subject it tells of.
+        codes.extend([E::Conflict, E::IdempotencyKeyReused, E::DeadlineExceeded, E::Erased]);
     }
     if takes_images(operation) {
         codes.extend([
