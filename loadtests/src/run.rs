@@ -280,7 +280,9 @@ fn summary(document: &Document) -> String {
         ));
     }
     for (name, value) in document.measures.iter().filter(|(n, _)| {
-        ["memory.", "store.", "service.", "promotion.", "sender.", "search.", "enrol.ack"].iter().any(|p| n.starts_with(p))
+        ["memory.", "store.", "service.", "promotion.", "sender.", "search.", "enrol.ack"]
+            .iter()
+            .any(|p| n.starts_with(p))
     }) {
         text.push_str(&format!("  {name} {value:.3}\n"));
     }
