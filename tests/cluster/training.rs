@@ -132,8 +132,10 @@ async fn candidate(client: &Client, run: &Value) -> String {
     model["sha256"].as_str().expect("a checksum").to_owned()
 }
 
-// With the training engine as it is, on real pictures: the stand-in of services/trainer/tests is left out here.
+/// With the training engine as it is, on real pictures; with a stand-in for it services/trainer/tests has the same.
+/// `cargo test --workspace --test cluster -- --ignored --nocapture a_trainer_killed_twice`
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "most of a minute"]
 async fn a_trainer_killed_twice_ends_with_the_same_weights_and_a_run_can_be_cancelled() {
     let _alone = ALONE.lock().await;
     let settings = [("MIN_IDLE_MS", "1500"), ("REPORT_EVERY_MS", "100"), ("THREADS", "1")];
