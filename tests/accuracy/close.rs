@@ -52,9 +52,16 @@ fn photos(folder: &PathBuf, step: usize) -> Vec<PathBuf> {
     all.filter(|p| p.extension().is_some_and(|e| e == "jpg")).step_by(step).collect()
 }
 
+/// What must hold of the worst of many: the more there are, the more often two neighbouring cells of the detector are as
+/// sure of a face and the other one is taken.
+struct Worst {
+    cosine: f64,
+    points: f32,
+}
+
 /// The figures of many, and what must hold of them.
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-fn judge(mut all: Vec<Agreement>) {
+fn judge(mut all: Vec<Agreement>, worst: &Worst) {
     all.sort_by(|a, b| a.cosine.total_cmp(&b.cosine));
     let count = all.len() as f64;
     let mean = all.iter().map(|a| a.cosine).sum::<f64>() / count;
@@ -69,8 +76,9 @@ fn judge(mut all: Vec<Agreement>) {
         points * 100.0,
         share * 100.0
     );
-    assert!(mean >= 0.999 && least >= 0.97, "cosine {mean}, least {least}");
-    assert!(overlap >= 0.8 && points <= 0.04, "overlap {overlap}, points off by {points}");
+    assert!(mean >= 0.999 && hundredth >= 0.995, "cosine {mean}, one in a hundred below {hundredth}");
+    assert!(least >= worst.cosine, "least cosine {least}");
+    assert!(overlap >= 0.8 && points <= worst.points, "overlap {overlap}, points off by {points}");
     assert!(share <= 0.6, "looked at {share} of the whole canvas");
 }
 
@@ -82,7 +90,7 @@ async fn one_face_is_seen_as_the_whole_picture_shows_it() {
         assert!(agreement.overlap >= 0.8 && agreement.cosine >= 0.98, "photo {n}: cosine {}", agreement.cosine);
     }
     let Some(folder) = shared_or_skip("data/lfw-view1") else { return };
-    judge(of_folder(&models, &folder, 50).await);
+    judge(of_folder(&models, &folder, 50).await, &Worst { cosine: 0.97, points: 0.04 });
 }
 
 /// About 5,000 photos: run with `cargo test --release -p visavis-tests --test accuracy close -- --ignored --nocapture`.
@@ -91,7 +99,7 @@ async fn one_face_is_seen_as_the_whole_picture_shows_it() {
 async fn one_face_of_every_photo_of_the_development_set_is_seen_as_the_whole_picture_shows_it() {
     let Some(folder) = shared_or_skip("data/lfw-view1") else { return };
     let models = Models::on_the_references_canvas("sface").await;
-    judge(of_folder(&models, &folder, 1).await);
+    judge(of_folder(&models, &folder, 1).await, &Worst { cosine: 0.95, points: 0.08 });
 }
 
 async fn of_folder(models: &Models, folder: &PathBuf, step: usize) -> Vec<Agreement> {
