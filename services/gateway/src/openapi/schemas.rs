@@ -135,6 +135,8 @@ mod tests {
         assert_eq!(schemas["Scope"]["enum"][3], "subjects:read");
         let detect = &document["paths"]["/v1/detect"]["post"]["requestBody"]["content"];
         assert_eq!(detect["image/webp"]["schema"]["minLength"], 1);
+        let withdraw = &document["paths"]["/v1/consents/{consent}/withdraw"]["post"]["responses"];
+        assert!(withdraw["410"].is_object(), "an answer that is kept for repetitions may be erased");
         let events = &document["paths"]["/v1/jobs/{job}/events"]["get"]["responses"]["200"]["content"];
         let data = &events["text/event-stream"]["schema"]["properties"]["data"];
         assert_eq!(data["contentSchema"]["$ref"], "#/components/schemas/Job");
