@@ -10,9 +10,9 @@ use bytes::Bytes;
 use models::{Cache, Catalogue, Checksum, Manifest};
 use onnx::tensor;
 use serde_json::{Value, json};
-use testkit::{Answer, Client};
+use testkit::Client;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, residents::expect};
 
 /// The default embedder, and what the changed one is called.
 const DEFAULT: &str = "sface";
@@ -125,13 +125,6 @@ async fn answers_by_now(client: &Client, id: &str, collection: &str) -> Result<b
 async fn get(client: &Client, path: &str) -> Result<Value, Failure> {
     let answer = client.try_send(client.request("GET", path)).await;
     Ok(expect(path, answer.map_err(|e| Failure::Service(format!("GET {path}: {e}")))?, 200)?.json)
-}
-
-fn expect(what: &str, answer: Answer, status: u16) -> Result<Answer, Failure> {
-    if answer.status == status {
-        return Ok(answer);
-    }
-    Err(Failure::Service(format!("{what} was answered with {}: {}", answer.status, answer.text())))
 }
 
 /// Values with noise that is the same in every run.

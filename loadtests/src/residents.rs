@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use testkit::{Client, enrolment};
+use testkit::{Answer, Client, enrolment};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -82,10 +82,18 @@ fn written(done: Option<Result<Result<(), Failure>, tokio::task::JoinError>>) ->
 async fn post(client: &Client, path: &str, body: &serde_json::Value) -> Result<(), Failure> {
     let answer = client.try_send(client.request("POST", path).json(body)).await;
     let answer = answer.map_err(|e| Failure::Service(format!("POST {path}: {e}")))?;
-    if answer.status == 201 {
-        return Ok(());
+    expect(&format!("POST {path}"), answer, 201).map(drop)
+}
+
+/// The answer to `what`, if it has this status.
+///
+/// # Errors
+/// What it was answered with instead.
+pub fn expect(what: &str, answer: Answer, status: u16) -> Result<Answer, Failure> {
+    if answer.status == status {
+        return Ok(answer);
     }
-    Err(Failure::Service(format!("POST {path} was answered with {}: {}", answer.status, answer.text())))
+    Err(Failure::Service(format!("{what} was answered with {}: {}", answer.status, answer.text())))
 }
 
 /// Enrolments that were acknowledged and are not there.
