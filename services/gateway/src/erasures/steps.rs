@@ -247,16 +247,13 @@ impl Work<'_> {
             Extent::Subjects => Some(self.handles().await?),
             Extent::Collection => None,
         };
-        let (id, handles) = (&self.record.collection, handles.as_deref());
+        let handles = handles.as_deref();
         // Counted before: a deletion that is broken off may have taken effect, and then nothing is found the next time.
-        let there = crops::left(self.app, &self.call, id, handles).await?;
-        let known = self.record.verification.is_some();
-        self.note(move |record| {
-            if !known {
-                record.removed.crops = record.removed.crops.max(there);
-            }
-        })
-        .await?;
+        // What is found again after the look at the end is counted by that look.
+        if self.record.verification.is_none() {
+            let there = crops::left(self.app, &self.call, &self.record.collection, handles).await?;
+            self.note(move |record| record.removed.crops = record.removed.crops.max(there)).await?;
+        }
         crops::erase_all(self.app, &self.call, &self.record.collection, handles).await
     }
 
