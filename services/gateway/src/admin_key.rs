@@ -92,6 +92,9 @@ fn read(path: &Path) -> Result<Option<Credential>, AdminKeyError> {
     }
 }
 
+/// How often it is tried while others do the same: gateways that start together all register the key of their file.
+const ATTEMPTS: usize = 16;
+
 /// The file is the authority: its key has this secret and every scope, whatever the store said before.
 async fn register(keys: &ApiKeys, credential: &Credential) -> Result<(), RepoError> {
     let tenant = TenantId::new("default").map_err(|_| RepoError::NotFound(ErrorCode::Internal))?;
@@ -99,12 +102,22 @@ async fn register(keys: &ApiKeys, credential: &Credential) -> Result<(), RepoErr
         name: "admin".into(),
         ..ApiKey::new(credential.id.clone(), tenant, Scope::ALL.iter().copied().collect(), credential.hash())
     };
-    if let Some(found) = keys.get(&key.id).await? {
-        // Only its age may differ: a former secret, an end or a range of addresses is not what the file says.
-        if found.value == (ApiKey { created_at: found.value.created_at, ..key.clone() }) {
-            return Ok(());
+    for _ in 0..ATTEMPTS {
+        if let Some(found) = keys.get(&key.id).await? {
+            // Only its age may differ: a former secret, an end or a range of addresses is not what the file says.
+            if found.value == (ApiKey { created_at: found.value.created_at, ..key.clone() }) {
+                return Ok(());
+            }
+            match keys.delete(&found.value.tenant, &key.id).await {
+                Ok(()) | Err(RepoError::NotFound(_)) => {}
+                Err(e) => return Err(e),
+            }
         }
-        keys.delete(&found.value.tenant, &key.id).await?;
+        match keys.create(&key).await {
+            // Another was quicker: what it registered is looked at like any other.
+            Err(RepoError::AlreadyExists(_)) => {}
+            done => return done.map(drop),
+        }
     }
-    keys.create(&key).await.map(drop)
+    Err(RepoError::Contended)
 }

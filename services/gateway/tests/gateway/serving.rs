@@ -176,6 +176,27 @@ async fn the_first_key_comes_from_its_file_or_is_made_once() {
     assert!(ensure_admin_key(app.store.clone(), Some(&file)).await.is_err());
 }
 
+/// As on a first installation: every replica finds the same file and a store without its key.
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_that_start_together_all_take_the_key_of_their_file() {
+    let app = App::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("admin.key");
+    for round in 0..8 {
+        let text = format!("vv_together{round}_{}", "s3cret".repeat(4));
+        std::fs::write(&file, &text).unwrap();
+        let start = || {
+            let (store, file) = (app.store.clone(), file.clone());
+            tokio::spawn(async move { ensure_admin_key(store, Some(&file)).await })
+        };
+        for started in [(); 8].map(|()| start()) {
+            let taken = started.await.unwrap();
+            assert!(matches!(&taken, Ok(AdminKey::FromFile(k)) if *k == text), "{taken:?}");
+        }
+        assert_eq!(answer(app.call_as(&text, Method::GET, "/v1/system")).await.status, 200);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_name_routes_never_paths() {
     let app = App::start().await;

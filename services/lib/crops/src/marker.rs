@@ -31,10 +31,14 @@ struct Mark {
 /// Compares the marks, and makes them where there are none yet.
 pub async fn check(store: &dyn Store, objects: &Objects) -> Result<(), CropsError> {
     let elsewhere = || CropsError::Elsewhere(objects.place().to_owned());
+    // In this order: whoever says in the record that the object is written has written it before.
+    let record = store.get(&Space::system(), KEY).await?;
     let there = objects.get(OBJECT).await?;
-    let Some(record) = store.get(&Space::system(), KEY).await? else {
+    let Some(record) = record else {
         if there.is_some() {
-            return Err(elsewhere());
+            // Another's, unless a process has begun and ended meanwhile.
+            let begun = store.get(&Space::system(), KEY).await?.is_some();
+            return Err(if begun { CropsError::Beginning } else { elsewhere() });
         }
         let mut fresh = [0; 16];
         getrandom::fill(&mut fresh).map_err(|e| StoreError::Unavailable(format!("no randomness: {e}")))?;

@@ -5,15 +5,18 @@
 
 mod kit;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use crops::{CropsError, Whose};
 use domain::{RetainCrops, Timestamp};
 use memchr::memmem;
 use seal::DataKey;
-use store::CropOf;
+use store::{CropOf, Store};
 
-use kit::{Kit, PICTURE, id, open_at, sealed};
+use kit::{Hesitant, Kit, PICTURE, id, open_at, sealed};
 use visavis_crops as crops;
 
 #[tokio::test]
@@ -186,4 +189,20 @@ async fn of_processes_that_begin_together_one_marks_the_place() {
     let opened = tokio::join!(settled(&own), settled(&mistaken), settled(&own), settled(&mistaken));
     let fine = [opened.0.is_ok(), opened.1.is_ok(), opened.2.is_ok(), opened.3.is_ok()];
     assert!(fine == [true, false, true, false] || fine == [false, true, false, true], "{fine:?}");
+}
+
+/// As on a first installation, where all gateways and workers start at once.
+#[tokio::test]
+async fn a_process_that_another_overtakes_while_it_begins_takes_the_place_for_its_own() {
+    let (folder, inner) = sealed().await;
+    let place = folder.path().join("objects");
+    let hesitant = Hesitant { inner, place: place.clone(), overtaken: AtomicBool::new(false) };
+    let store: Arc<dyn Store> = Arc::new(hesitant);
+    let opened = loop {
+        match open_at(&store, &place).await {
+            Err(CropsError::Beginning) => {}
+            done => break done,
+        }
+    };
+    assert!(opened.is_ok(), "{opened:?}");
 }

@@ -1,5 +1,7 @@
 //! A sealed store, a folder of objects and a collection that keeps crops, for the tests of crops.
 
+mod hesitant;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -20,6 +22,8 @@ use tempfile::TempDir;
 use visavis_crops::{Crop, Crops, CropsError, In};
 
 use objects::Objects;
+
+pub use hesitant::Hesitant;
 
 /// What is kept: long enough that no part of it appears by chance.
 pub const PICTURE: &[u8] = b"\x89PNG\r\n\x1a\n as good a picture as any for who only seals it, with pixels and all";
