@@ -79,7 +79,7 @@ async fn wait(app: &AppState, call: &Call, request: Request) -> Result<Reply> {
     let _counted = Gauged::new(&app.metrics.pending);
     let mut waiting = app.pending.register(call.job.clone(), app.queue.clone(), !call.repeatable);
     let submitted = timeout_at(end, app.queue.submit(Lane::Interactive, &envelope)).await;
-    submitted.map_err(|_| silent())??;
+    submitted.map_err(|_| untaken(within))??;
     arrived(call);
     match timeout_at(end, waiting.reply()).await {
         Ok(Some(reply)) => {
@@ -165,7 +165,7 @@ async fn submit_kept(app: &AppState, call: &Call, lane: Lane, envelope: &Envelop
     let problem = match timeout(within, app.queue.submit(lane, envelope)).await {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(e)) => e.into(),
-        Err(_) => silent(),
+        Err(_) => untaken(within),
     };
     let jobs = app.jobs(&call.principal.tenant);
     if let Err(e) = jobs.finish(&job.id, Err(problem.problem.clone()), Timestamp::now()).await {
@@ -193,6 +193,14 @@ pub(crate) fn envelope(call: &Call, job: &JobId, request: Request, within: Durat
 /// The queue took nothing in time.
 pub(crate) fn silent() -> ApiProblem {
     ApiProblem::new(ErrorCode::QueueUnavailable, "the queue does not answer at present")
+}
+
+/// A queue that has not taken a job in less than this may be as well as ever: the deadline was too short.
+const SHORTEST_SILENCE: Duration = Duration::from_millis(100);
+
+/// The job was not on its lane in time.
+fn untaken(within: Duration) -> ApiProblem {
+    if within < SHORTEST_SILENCE { late(within) } else { silent() }
 }
 
 /// No answer came.

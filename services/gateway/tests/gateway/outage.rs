@@ -84,6 +84,9 @@ async fn a_queue_that_hangs_holds_nobody_up_beyond_the_deadline() {
     app.post("/v1/detect", json!({"image": image("face")})).await.problem(503, "queue_unavailable", "");
     let later = app.call(Method::POST, "/v1/detect").header("prefer", "respond-async");
     answer(later.json(&json!({"image": image("face")}))).await.problem(503, "queue_unavailable", "");
+    // Too short to say anything about the queue.
+    let hurried = app.call(Method::POST, "/v1/detect").header("x-deadline-ms", "20");
+    answer(hurried.json(&json!({"image": image("face")}))).await.problem(504, "deadline_exceeded", "20 ms");
     let erased = app.delete("/v1/collections/staff/subjects/anna").await;
     erased.problem(504, "deadline_exceeded", "erased from the store");
     app.get("/readyz").await.problem(503, "queue_unavailable", "no answer");
