@@ -26,6 +26,7 @@ mod failover;
 mod improvement;
 #[path = "../inside.rs"]
 mod inside;
+mod installed;
 mod logs;
 mod promotion;
 mod proxy;

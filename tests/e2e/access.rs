@@ -23,8 +23,7 @@ async fn without_a_key() {
 #[tokio::test]
 async fn with_a_wrong_key() {
     let client = caller();
-    let admin = testkit::TestApp::shared().admin_key();
-    let mut wrong_secret = admin.clone();
+    let mut wrong_secret = testkit::Target::shared().admin_key().to_owned();
     let last = if wrong_secret.pop() == Some('a') { 'b' } else { 'a' };
     wrong_secret.push(last);
     let unknown = "vv_0123456789abcdef_000000000000000000000000000000000000000000000000";

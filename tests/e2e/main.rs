@@ -1,4 +1,6 @@
-//! The running service as a caller sees it: the real binary, over real TLS, with real photos.
+//! The running service as a caller sees it: the real binary, over real TLS, with real photos. With `VISAVIS_TEST_ORIGIN`,
+//! `VISAVIS_TEST_CA_FILE` and `VISAVIS_TEST_KEY_FILE` the tests that share a service ask one that is deployed, which has
+//! to be empty: `cluster chart` does so with all that the chart says.
 
 #![expect(
     clippy::expect_used,
@@ -40,11 +42,11 @@ mod visibility;
 mod writes;
 
 use serde_json::Value;
-use testkit::{Client, Person, TestApp};
+use testkit::{Client, Person, Target};
 
 /// A caller with the admin key of the service that these tests share.
 fn caller() -> Client {
-    TestApp::shared().client()
+    Target::shared().client()
 }
 
 /// A caller and a collection of its own with these people enrolled, one photo each.

@@ -28,6 +28,7 @@ mod service;
 mod service_options;
 mod shared;
 mod small_disk;
+mod target;
 mod token;
 
 pub use answer::Answer;
@@ -54,4 +55,5 @@ pub use service::{SEALING_KEY, Service};
 pub use service_options::{Role, ServiceOptions};
 pub use shared::{Row, read_csv, shared, shared_or_skip};
 pub use small_disk::SmallDisk;
+pub use target::Target;
 pub use token::{Signer, claims, compact, key_set, unix_seconds};

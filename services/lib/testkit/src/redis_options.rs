@@ -84,7 +84,10 @@ impl RedisOptions {
             set("tls-auth-clients", &[if self.client_certificates { "yes" } else { "no" }]);
         }
         if let Some((name, password)) = &self.user {
-            set("user", &["default", "off"]);
+            // A user that is told of twice keeps the server from starting.
+            if name != "default" {
+                set("user", &["default", "off"]);
+            }
             set("user", &[name, "on", &format!(">{password}"), "~*", "&*", "+@all"]);
         }
         if self.cluster {
