@@ -27,11 +27,7 @@ const WAITING_LIMIT: Duration = Duration::from_secs(10);
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_the_chart_says_runs_serves_scales_and_is_watched() {
     let _alone = ALONE.lock().await;
-    let Some(s3) = S3Server::start_tls() else {
-        println!("SKIPPED: there is no openssl command");
-        return;
-    };
-    let installed = Installed::start(s3);
+    let Some(installed) = Installed::start_or_skip() else { return };
     let client = installed.client();
     let photo = journey(&client, installed.keeps_objects().then_some(&installed.s3)).await;
     lag_is_what_waits(&installed, (&client, &photo)).await;
@@ -54,11 +50,7 @@ async fn what_the_chart_says_runs_serves_scales_and_is_watched() {
 #[ignore = "runs another suite; .ci/run does so"]
 async fn what_the_chart_says_passes_the_end_to_end_suite() {
     let _alone = ALONE.lock().await;
-    let Some(s3) = S3Server::start_tls() else {
-        println!("SKIPPED: there is no openssl command");
-        return;
-    };
-    let installed = Installed::start(s3);
+    let Some(installed) = Installed::start_or_skip() else { return };
     let origin = format!("https://{}", installed.nginx.address());
     let environment = Target::environment(&origin, installed.ca_file(), installed.key_file());
     let mut suite = Command::new(env!("CARGO"));

@@ -23,6 +23,8 @@ pub struct Target {
     origin: String,
     certificate: PathBuf,
     key: String,
+    /// Unless it is deployed.
+    process: Option<&'static TestApp>,
 }
 
 impl Target {
@@ -37,24 +39,30 @@ impl Target {
         let origin = env::var(ORIGIN).ok()?;
         let named = |name: &str| PathBuf::from(env::var(name).unwrap_or_else(|_| panic!("{ORIGIN} needs {name}")));
         let key = fs::read_to_string(named(KEY_FILE)).expect("a file with a key").trim().to_owned();
-        Some(Self { origin, certificate: named(CA_FILE), key })
+        Some(Self { origin, certificate: named(CA_FILE), key, process: None })
     }
 
     fn started() -> Self {
         let app = TestApp::shared();
-        Self { origin: format!("https://{}", app.address()), certificate: app.certificate(), key: app.admin_key() }
+        let origin = format!("https://{}", app.address());
+        Self { origin, certificate: app.certificate(), key: app.admin_key(), process: Some(app) }
     }
 
-    /// The process that tests share, to look into; none, and said so, where they are about a deployed service.
+    /// The process that tests share; none where they are about a deployed service.
     #[must_use]
-    pub fn process_or_skip() -> Option<&'static TestApp> {
-        if env::var_os(ORIGIN).is_some() {
+    pub const fn process(&self) -> Option<&'static TestApp> {
+        self.process
+    }
+
+    /// The same to look into, or a line that says what was left out.
+    #[must_use]
+    pub fn process_or_skip(&self) -> Option<&'static TestApp> {
+        if self.process.is_none() {
             // Past the test harness, which would hide it as the output of a test that passed.
             let why = format_args!("SKIPPED: looks into a process, and {ORIGIN} names a service that is deployed");
             drop(writeln!(io::stderr(), "{why}"));
-            return None;
         }
-        Some(TestApp::shared())
+        self.process
     }
 
     /// The environment that makes tests ask a service.
