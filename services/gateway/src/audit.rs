@@ -3,6 +3,7 @@
 //! does not wait for a disk. See the decision record on the audit chain.
 
 mod entry;
+mod upkeep;
 
 use std::{
     collections::HashMap,
@@ -13,22 +14,19 @@ use std::{
     time::Duration,
 };
 
-use domain::{ErrorCode, TenantId, Timestamp};
-use evidence::{AuditDraft, SignedHead};
+use domain::{ErrorCode, TenantId};
+use evidence::AuditDraft;
 use futures::future::join_all;
-use store::{Audit, KnownHead, RepoError, SigningKeys, Store, StoreError};
+use store::{Audit, KnownHead, PAGE_EVENTS, Store};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
 };
 
 pub(crate) use entry::{Entry, service};
+pub(crate) use upkeep::upkeep;
 
-use crate::{
-    clock::Clock,
-    problem::{ApiProblem, Result},
-    state::App,
-};
+use crate::problem::{ApiProblem, Result};
 
 /// Events that may wait to be written; whoever has one more waits for room.
 const WAITING: usize = 4096;
@@ -41,8 +39,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const GATHER: Duration = Duration::from_millis(20);
 /// Tenants whose heads are remembered.
 const HEADS: usize = 4096;
-/// Time between two looks for events that are too old.
-const TRIM_EVERY: Duration = Duration::from_secs(3600);
+/// Tenants whose events may wait to be packed; the next ones are told of again.
+const FULL: usize = 256;
 
 /// An event on its way.
 struct Waiting {
@@ -61,6 +59,9 @@ impl Waiting {
     }
 }
 
+/// Tenants with enough events for another page.
+pub(crate) type FullPages = mpsc::Receiver<TenantId>;
+
 /// Where events are handed in.
 pub(crate) struct AuditLog {
     sender: mpsc::Sender<Waiting>,
@@ -74,14 +75,18 @@ pub(crate) struct AuditWriter {
     inbox: mpsc::Receiver<Waiting>,
     heads: HashMap<TenantId, KnownHead>,
     broken: Arc<AtomicBool>,
+    /// Told of a tenant of whose events there are enough for another page.
+    full: mpsc::Sender<TenantId>,
 }
 
 impl AuditLog {
-    /// Both ends.
-    pub fn new(store: Arc<dyn Store>) -> (Self, AuditWriter) {
+    /// Both ends, and where the writer tells of tenants with enough events for another page.
+    pub fn new(store: Arc<dyn Store>) -> (Self, AuditWriter, FullPages) {
         let (sender, inbox) = mpsc::channel(WAITING);
+        let (full, pages) = mpsc::channel(FULL);
         let broken = Arc::new(AtomicBool::new(false));
-        (Self { sender, broken: Arc::clone(&broken) }, AuditWriter { store, inbox, heads: HashMap::new(), broken })
+        let log = Self { sender, broken: Arc::clone(&broken) };
+        (log, AuditWriter { store, inbox, heads: HashMap::new(), broken, full }, pages)
     }
 
     /// Returns when the event is on record.
@@ -166,9 +171,13 @@ impl AuditWriter {
                 write((self.store.clone(), &self.broken), tenant, events, known)
             });
             let (mut tried, mut failed) = (false, false);
-            for (tenant, known, written) in join_all(writes).await {
-                tried |= written.is_some();
-                failed |= written == Some(false);
+            for Written { tenant, known, events, done } in join_all(writes).await {
+                tried |= events > 0;
+                failed |= events > 0 && !done;
+                if done && known.as_ref().is_some_and(|head| fills_a_page(head.value.seq, events)) {
+                    // One that finds no room comes again with the next page.
+                    drop(self.full.try_send(tenant.clone()));
+                }
                 self.heads.insert(tenant, known);
             }
             // Who only asked whether all is on record tells nothing of whether more can be written.
@@ -179,13 +188,30 @@ impl AuditWriter {
     }
 }
 
-/// Appends the events of one tenant and tells whoever waits; gives the head as it is known then, and whether it could, if there was any.
+/// What came of the events of one tenant.
+struct Written {
+    tenant: TenantId,
+    /// The head as it is known afterwards.
+    known: KnownHead,
+    /// How many there were.
+    events: usize,
+    /// Whether they are on record.
+    done: bool,
+}
+
+/// Whether a trail that ends with event `last`, of which the last `added` are new, has come to the end of a page.
+const fn fills_a_page(last: u64, added: usize) -> bool {
+    let page = PAGE_EVENTS as u64;
+    last / page > last.saturating_sub(added as u64) / page
+}
+
+/// Appends the events of one tenant and tells whoever waits.
 async fn write(
     (store, broken): (Arc<dyn Store>, &AtomicBool),
     tenant: TenantId,
     events: Vec<Waiting>,
     mut known: KnownHead,
-) -> (TenantId, KnownHead, Option<bool>) {
+) -> Written {
     let audit = Audit::new(store, &tenant);
     let (drafts, done): (Vec<_>, Vec<_>) = events.into_iter().map(|w| (w.draft, w.done)).unzip();
     let drafts: Vec<AuditDraft> = drafts.into_iter().flatten().collect();
@@ -206,50 +232,19 @@ async fn write(
         tracing::error!(error, events = drafts.len(), "events of the audit trail were not written");
         known = None;
     }
-    let written = (!drafts.is_empty()).then_some(outcome.is_ok());
+    let written = Written { tenant, known, events: drafts.len(), done: outcome.is_ok() };
     // A request that was given up waits no more.
     done.into_iter().for_each(|waiting| drop(waiting.send(outcome.clone())));
-    (tenant, known, written)
+    written
 }
 
-/// Removes events that are older than the configuration keeps them, now and then; runs until it is dropped.
-pub(crate) async fn trim(app: App) {
-    let Some(kept) = app.config.audit_kept else { return };
-    let mut rounds = tokio::time::interval(TRIM_EVERY);
-    let mut clock = Clock::now();
-    loop {
-        rounds.tick().await;
-        if clock.leapt() {
-            tracing::warn!("the clock leapt ahead: no audit trail is trimmed before another interval has passed");
-            continue;
-        }
-        let until = Timestamp::from_millis(
-            Timestamp::now().as_millis().saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)),
-        );
-        match trim_all(&app, until).await {
-            Ok(0) => {}
-            Ok(trimmed) => tracing::info!(trimmed, "events of audit trails have reached their end"),
-            Err(error) => tracing::warn!(%error, "audit trails could not be trimmed"),
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn trim_all(app: &App, until: Timestamp) -> Result<usize, RepoError> {
-    let mut trimmed = 0;
-    for tenant in Audit::tenants(&*app.store).await? {
-        let key = SigningKeys::new(app.store.clone()).current().await?;
-        let audit = Audit::new(app.store.clone(), &tenant);
-        let sign = |head: &evidence::ChainHead| {
-            let (seq, hash, time) = (head.seq, head.hash.clone(), Timestamp::now());
-            let anchor = SignedHead { tenant: tenant.clone(), seq, hash, time }.as_anchor(&key);
-            anchor.map_err(|e| StoreError::Unavailable(e.to_string()))
-        };
-        loop {
-            match audit.trim(until, sign).await? {
-                0 => break,
-                n => trimmed += n,
-            }
-        }
+    #[test]
+    fn every_page_is_told_of_by_the_event_that_fills_it() {
+        assert!(!fills_a_page(0, 0) && !fills_a_page(255, 255) && !fills_a_page(257, 1) && !fills_a_page(511, 255));
+        assert!(fills_a_page(256, 1) && fills_a_page(300, 45) && fills_a_page(512, 256) && fills_a_page(1024, 600));
     }
-    Ok(trimmed)
 }

@@ -30,6 +30,8 @@ pub struct GatewayConfig {
     pub retention: RetentionConfig,
     /// How long events of the audit trail are kept; for ever if absent.
     pub audit_kept: Option<Duration>,
+    /// How old they are when they are packed; a gateway packs nothing before it has run for as long.
+    pub audit_packed_after: Duration,
     /// Where spans of requests go; nowhere unless said.
     pub tracer: Tracer,
 }
@@ -127,6 +129,7 @@ impl GatewayConfig {
             metric_tenants: 32,
             retention: RetentionConfig::default(),
             audit_kept: None,
+            audit_packed_after: Duration::from_secs(300),
             tracer: Tracer::default(),
         }
     }

@@ -20,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     admission,
-    audit::{self, AuditWriter},
+    audit::{self, AuditWriter, FullPages},
     config::GatewayConfig,
     connections::Bounded,
     dispatch::take_replies,
@@ -108,6 +108,7 @@ pub struct Gateway {
     router: axum::Router,
     replies: Replies,
     writer: AuditWriter,
+    pages: FullPages,
 }
 
 impl Gateway {
@@ -124,7 +125,7 @@ impl Gateway {
         let replies = deps.queue.open_replies().await?;
         let (router, rules, document) = openapi::build();
         let pepper = Pepper::load(&*deps.store).await?;
-        let (app, writer) = AppState::new(Parts {
+        let (app, writer, pages) = AppState::new(Parts {
             pepper,
             oidc: Oidc::new(&config.issuers, pepper)?,
             store: deps.store,
@@ -141,7 +142,7 @@ impl Gateway {
         let app = Arc::new(app);
         let layer = axum::middleware::from_fn_with_state(app.clone(), edge::edge);
         let router = router.layer(axum::extract::DefaultBodyLimit::disable()).layer(layer).with_state(app.clone());
-        Ok(Self { listener, address, tls, app, router, replies, writer })
+        Ok(Self { listener, address, tls, app, router, replies, writer, pages })
     }
 
     /// Where it listens; the real port where port 0 was asked for.
@@ -155,9 +156,9 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError::Serve`].
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), GatewayError> {
-        let Self { listener, address, tls, app, router, replies, writer } = self;
+        let Self { listener, address, tls, app, router, replies, writer, pages } = self;
         let _writer = AbortOnDropHandle::new(tokio::spawn(writer.run()));
-        let _trim = AbortOnDropHandle::new(tokio::spawn(audit::trim(app.clone())));
+        let _upkeep = AbortOnDropHandle::new(tokio::spawn(audit::upkeep(app.clone(), pages)));
         let _erasures = AbortOnDropHandle::new(tokio::spawn(erasures::run(app.clone())));
         let _follow = AbortOnDropHandle::new(tokio::spawn(tls::follow(app.config.tls.clone(), tls.clone())));
         let _replies = AbortOnDropHandle::new(tokio::spawn(take_replies(replies, app.pending.clone())));

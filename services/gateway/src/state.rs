@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     admission::Admission,
-    audit::{AuditLog, AuditWriter},
+    audit::{AuditLog, AuditWriter, FullPages},
     auth::Remembered,
     config::GatewayConfig,
     fleet::Fleet,
@@ -95,10 +95,10 @@ pub(crate) struct Parts {
 
 impl AppState {
     /// The state, and who writes its audit trail.
-    pub fn new(parts: Parts) -> (Self, AuditWriter) {
+    pub fn new(parts: Parts) -> (Self, AuditWriter, FullPages) {
         let Parts { config, store, pepper, queue, crops, models, reply_to, metrics, oidc, system, rules, document } =
             parts;
-        let (audit, writer) = AuditLog::new(store.clone());
+        let (audit, writer, pages) = AuditLog::new(store.clone());
         let state = Self {
             audit,
             erasures: Notify::new(),
@@ -126,7 +126,7 @@ impl AppState {
             rules,
             document,
         };
-        (state, writer)
+        (state, writer, pages)
     }
 
     /// The subjects of a collection of the caller's tenant.

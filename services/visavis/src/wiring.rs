@@ -42,6 +42,7 @@ pub fn gateway(config: &Config, data: &DataDir) -> GatewayConfig {
             event_streams: g.event_streams,
         },
         audit_kept: config.audit.kept(),
+        audit_packed_after: config.audit.packed_after(),
         times: Times {
             deadline: g.default_deadline(),
             max_deadline: g.max_deadline(),

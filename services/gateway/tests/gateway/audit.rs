@@ -1,9 +1,12 @@
 //! What is on record after a request was answered, and what is not; the trail's pages and its two writers.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
+use domain::{TenantId, Timestamp};
+use evidence::{AuditDraft, Expected, Jwks, verify_trail};
 use reqwest::Method;
 use serde_json::{Value, json};
+use store::{Audit, Space};
 
 use crate::app::{App, answer, image};
 
@@ -95,4 +98,56 @@ async fn what_cannot_be_put_down_is_not_answered() {
     app.store_away.store(false, Ordering::SeqCst);
     app.post("/v1/collections/staff/identify", json!({"image": image("face")})).await.expect(200);
     assert_eq!(events(&app, "&outcome=ok").await.len(), 3);
+}
+
+/// Every event, page by page.
+async fn walked(app: &App) -> Vec<Value> {
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = app.get(&format!("/v1/audit-events?limit=90{cursor}")).await.expect(200);
+        seen.extend(page["items"].as_array().unwrap().iter().cloned());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return seen,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_events_are_packed_and_shown_as_before() {
+    let app = App::start_with(|config| config.audit_packed_after = Duration::ZERO).await;
+    let tenant = TenantId::new("default").unwrap();
+    let long_ago = AuditDraft {
+        time: Timestamp::from_millis(1_700_000_000_000),
+        actor: "key:k".into(),
+        action: "POST /v1/collections".into(),
+        collection: None,
+        subjects: vec![],
+        more_subjects: 0,
+        decisions: vec![],
+        outcome: "ok".into(),
+        status: Some(201),
+        reference: None,
+        request_id: None,
+    };
+    Audit::new(app.store.clone(), &tenant).append(&vec![long_ago; 508], &mut None).await.unwrap();
+    let before = walked(&app).await;
+    assert_eq!(before.len(), 508);
+    // The 512th event tells that a page is full.
+    for i in 0..6 {
+        app.collection(&format!("c{i}")).await;
+    }
+    let pages = async {
+        while app.store.keys(&Space::audit(&tenant), "page/", None, 10).await.unwrap().keys.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), pages).await.expect("no page was made");
+    let after = walked(&app).await;
+    assert_eq!(after[..508], before);
+    assert_eq!(after.len(), 514);
+    let text = app.call(Method::GET, "/v1/audit-events/export").send().await.unwrap().text().await.unwrap();
+    let keys: Jwks = serde_json::from_value(app.get("/.well-known/jwks.json").await.expect(200)).unwrap();
+    let checked = verify_trail(text.lines(), Expected { keys: Some(&keys), head: None }).unwrap();
+    assert_eq!((checked.events, checked.head.seq), (514, 514));
 }

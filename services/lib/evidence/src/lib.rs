@@ -5,12 +5,14 @@ mod audit;
 mod error;
 mod export;
 mod jws;
+mod page;
 mod receipt;
 
 pub use audit::{AuditDraft, AuditEvent, ChainHead};
 pub use error::EvidenceError;
 pub use export::{Checked, Expected, SignedHead, Trail, anchor_line, head_line, verify_trail};
 pub use jws::{Jwk, Jwks, SigningKey};
+pub use page::{pack_events, unpack_events};
 pub use receipt::{ErasedSubject, Extent, Place, Receipt, Removed, SubjectOutcome, Verification, subject_digest};
 
 /// `typ` of a signed receipt.

@@ -9,6 +9,9 @@ use domain::{CollectionId, TenantId, Timestamp};
 
 use crate::StoreError;
 
+/// Commits in the feed of a space that nobody follows: enough to know its revision should its head be lost.
+const UNFOLLOWED: u64 = 16;
+
 /// A partition with its own revisions and change feed. Commits are atomic within one space, never across two:
 /// on a cluster a space is one hash slot.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +46,13 @@ impl Space {
     #[must_use]
     pub fn audit(tenant: &TenantId) -> Self {
         Self(format!("audit/{tenant}").into())
+    }
+
+    /// How many commits stay in the change feed of this space, where `kept` is what is kept of those that are followed. A
+    /// trail is not, and has a key for every event.
+    #[must_use]
+    pub(crate) fn feed_kept(&self, kept: u64) -> u64 {
+        if self.0.starts_with("audit/") { kept.clamp(1, UNFOLLOWED) } else { kept.max(1) }
     }
 
     /// The space of this name, as an engine wrote it down.

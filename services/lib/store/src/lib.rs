@@ -22,10 +22,10 @@ pub use repo::{
     CropRecord, CropRecords, DuePage, DueRemoved, ERASED_AT_ONCE, EnrolSubject, Enrolled, Enrolment, Erased,
     ErasureLease, ErasureRecord, ErasureState, ErasureStep, Erasures, Forgotten, HeldConsent, Idempotency,
     IdempotencySlot, ImportOutcome, ItemResult, Jobs, KnownHead, LastRun, Lease, Lookup, Mention, Mentions,
-    ModelOrigin, ModelRecord, ModelReport, Models, NewItem, Note, Outcome, Pepper, Present, PromotionPhase,
-    PromotionRecord, Promotions, Reach, Removed, RepoError, Rotation, RunOrigin, RunRecord, Runs, SealedObject,
-    SigningKeys, StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Unenrolled, UnenrolledPage,
-    Versioned, Wanted, WholeSubject, Whom, Withdrawal, erased_result,
+    ModelOrigin, ModelRecord, ModelReport, Models, NewItem, Note, Outcome, PAGE_EVENTS, Pepper, Present,
+    PromotionPhase, PromotionRecord, Promotions, Reach, Removed, RepoError, Rotation, RunOrigin, RunRecord, Runs,
+    SealedObject, SigningKeys, StoredReply, SubjectHandle, SubjectRow, Subjects, TemplateRow, Templates, Unenrolled,
+    UnenrolledPage, Versioned, Wanted, WholeSubject, Whom, Withdrawal, erased_result,
 };
 pub use schema::{Schema, bring_up, check};
 pub use sealed::{Rewrapped, SealedStore};

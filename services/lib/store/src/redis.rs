@@ -146,7 +146,7 @@ impl RedisStore {
     fn call_for(&self, space: &Space, commit: &Commit) -> Result<Call, StoreError> {
         let rewrite = self.options.erase == EraseMode::Rewrite;
         let mut call = Call::new(&scripts::COMMIT, self.keys_of(space).all());
-        call.text(self.now()).text(self.options.feed_kept.max(1)).text(format::fresh_token()?);
+        call.text(self.now()).text(space.feed_kept(self.options.feed_kept)).text(format::fresh_token()?);
         call.text(u8::from(rewrite)).text(commit.preconditions.len());
         commit.preconditions.iter().for_each(|p| call.precondition(p));
         commit.ops.iter().for_each(|op| call.op(op));

@@ -32,7 +32,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Precondition, Record, Revision, Space, Store, StoreError};
 
-pub use audit::{Audit, KnownHead};
+pub use audit::{Audit, KnownHead, PAGE_EVENTS};
 pub use bulk::{ItemResult, NewItem};
 pub use collections::Collections;
 pub(crate) use collections::META;

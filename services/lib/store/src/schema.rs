@@ -43,7 +43,10 @@ trait Step: Send + Sync {
 }
 
 /// Every step there is, in order.
-const STEPS: [&dyn Step; 1] = [&NotedTenants];
+const STEPS: [&dyn Step; 2] = [&NotedTenants, &AuditPages];
+
+/// The form in which trails may have pages.
+pub(crate) const AUDIT_PAGES: u32 = 2;
 
 /// Tenants are known by a note of each; before, some were known by their API keys alone.
 struct NotedTenants;
@@ -65,6 +68,55 @@ impl Step for NotedTenants {
     async fn take(&self, store: &Arc<dyn Store>) -> Result<(), RepoError> {
         Collections::new(Arc::clone(store)).note_tenants_of_keys().await
     }
+}
+
+/// Old events of audit trails may lie in pages, many in one value. Nothing is changed yet: whoever writes the first page
+/// [`require`]s programs that can read it, and until then an older one may still come back.
+struct AuditPages;
+
+#[async_trait]
+impl Step for AuditPages {
+    fn to(&self) -> u32 {
+        AUDIT_PAGES
+    }
+
+    fn least(&self) -> u32 {
+        0
+    }
+
+    fn what(&self) -> &'static str {
+        "pages of audit trails"
+    }
+
+    async fn take(&self, _store: &Arc<dyn Store>) -> Result<(), RepoError> {
+        Ok(())
+    }
+}
+
+/// Keeps programs out, from now on, that know no step from `least` on.
+///
+/// # Errors
+/// The engine's.
+pub(crate) async fn require(store: &Arc<dyn Store>, least: u32) -> Result<(), StoreError> {
+    let space = Space::system();
+    for _ in 0..ATTEMPTS {
+        let found = read::<Schema>(&**store, &space, KEY).await?;
+        let present = found.as_ref().map(|f| f.value).unwrap_or_default();
+        if present.least >= least {
+            return Ok(());
+        }
+        let raised = Schema { version: present.version.max(least), least };
+        let condition = as_seen(KEY, found.map(|f| f.version));
+        match store.commit(&space, Commit::new().when(condition).put(KEY, encode(KEY, &raised)?)).await {
+            Ok(_) => {
+                tracing::info!(least, "programs that know only older forms of the store are kept out from now on");
+                return Ok(());
+            }
+            Err(StoreError::Precondition { .. }) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Err(contended())
 }
 
 /// Brings the store to the form that this program knows, if it is older.
@@ -121,7 +173,11 @@ async fn bring_up_by(store: &Arc<dyn Store>, steps: &[&dyn Step]) -> Result<Sche
             Err(e) => return Err(e),
         }
     }
-    Err(StoreError::Unavailable("others keep changing the version of the store".into()))
+    Err(contended())
+}
+
+fn contended() -> StoreError {
+    StoreError::Unavailable("others keep changing the version of the store".into())
 }
 
 /// A step does nothing that a caller asked for, so only the engine can fail it.
@@ -193,11 +249,32 @@ mod tests {
         assert_eq!(bring_up_by(&store, &first).await.unwrap().version, 2, "and it takes nothing back");
         bring_up_by(&store, &broken).await.unwrap();
         let revision = store.revision(&Space::system()).await.unwrap();
-        for outcome in [bring_up_by(&store, &first).await, check(&*store).await] {
+        let newest = newest(&STEPS);
+        for (outcome, known) in [(bring_up_by(&store, &first).await, 1), (check(&*store).await, newest)] {
             let Err(StoreError::Schema(why)) = outcome else { panic!("{outcome:?}") };
-            assert!(why.contains("form 3") && why.contains("knows form 1") && why.contains("backup"), "{why}");
+            let knows = format!("knows form {known}");
+            assert!(why.contains("form 3") && why.contains(&knows) && why.contains("backup"), "{why}");
         }
         assert_eq!(store.revision(&Space::system()).await.unwrap(), revision);
+    }
+
+    #[tokio::test]
+    async fn what_an_older_program_cannot_read_keeps_it_out_from_then_on() {
+        let (store, _folder) = store();
+        let former: [&dyn Step; 1] = [&NotedTenants];
+        bring_up(&store).await.unwrap();
+        assert_eq!(
+            bring_up_by(&store, &former).await.unwrap(),
+            Schema { version: 2, least: 0 },
+            "nothing is packed yet"
+        );
+        let (a, b) = tokio::join!(require(&store, AUDIT_PAGES), require(&store, AUDIT_PAGES));
+        a.and(b).unwrap();
+        assert!(matches!(bring_up_by(&store, &former).await, Err(StoreError::Schema(_))));
+        assert_eq!(bring_up(&store).await.unwrap(), Schema { version: 2, least: 2 });
+        // It never becomes less.
+        require(&store, 1).await.unwrap();
+        assert_eq!(check(&*store).await.unwrap().least, 2);
     }
 
     #[tokio::test]
@@ -220,8 +297,8 @@ mod tests {
         ApiKeys::new(store.clone()).create(&key).await.unwrap();
         let collections = Collections::new(store.clone());
         assert!(collections.tenants().await.unwrap().is_empty());
-        assert_eq!(bring_up(&store).await.unwrap(), Schema { version: 1, least: 0 });
+        assert_eq!(bring_up(&store).await.unwrap(), Schema { version: 2, least: 0 });
         assert_eq!(collections.tenants().await.unwrap(), [tenant].into());
-        assert_eq!(check(&*store).await.unwrap().version, 1);
+        assert_eq!(check(&*store).await.unwrap().version, 2);
     }
 }

@@ -337,6 +337,8 @@ pub struct QueueSection {
 pub struct AuditSection {
     /// Days that events are kept; 0 for ever.
     pub keep_days: u32,
+    /// Seconds after which events are packed, many into one compressed value.
+    pub pack_after_seconds: u32,
 }
 
 impl AuditSection {
@@ -344,6 +346,12 @@ impl AuditSection {
     #[must_use]
     pub fn kept(&self) -> Option<Duration> {
         (self.keep_days > 0).then(|| Duration::from_secs(u64::from(self.keep_days) * 24 * 3600))
+    }
+
+    /// How old events are when they are packed.
+    #[must_use]
+    pub fn packed_after(&self) -> Duration {
+        Duration::from_secs(self.pack_after_seconds.into())
     }
 }
 

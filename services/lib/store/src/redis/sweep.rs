@@ -47,7 +47,8 @@ impl RedisStore {
     /// One batch: how many were removed, and the space's last unfinished erasure or 0.
     async fn sweep_some(&self, space: &Space, now: Timestamp) -> Result<(u64, u64), StoreError> {
         let mut call = Call::new(&scripts::SWEEP, self.keys_of(space).all());
-        call.text(now.as_millis()).text(self.options.feed_kept.max(1)).text(fresh_token()?).text(BATCH);
+        let kept = space.feed_kept(self.options.feed_kept);
+        call.text(now.as_millis()).text(kept).text(fresh_token()?).text(BATCH);
         match pair(self.client.write_script(&call).await?)? {
             (Value::Int(removed), Value::Int(erasure)) => {
                 Ok((u64::try_from(removed).unwrap_or(0), u64::try_from(erasure).unwrap_or(0)))

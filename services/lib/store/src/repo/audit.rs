@@ -1,29 +1,31 @@
 //! The audit trail of a tenant: events in a space of their own, in the order of their chain. Several gateways append at
 //! the same time, each with the condition that the head is the one it knows. Used by the gateway.
 //!
-//! `head`: number and hash of the last event; `event/{seq}`: an event as one line; `anchor`: the signed end of what was
-//! trimmed. The system's space lists the tenants that have a trail.
+//! `head`: number and hash of the last event; `event/{seq}`: an event as one line; `page/{last}`: older ones, many in one
+//! value; `packed`: number of the last of those; `anchor`: the signed end of what was trimmed. The system's space lists the
+//! tenants that have a trail.
+
+mod pages;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{TenantId, Timestamp};
+use domain::TenantId;
 use evidence::{AuditDraft, AuditEvent, ChainHead};
+
+pub use pages::PAGE_EVENTS;
 
 use super::{
     RepoError, Versioned, as_seen, damaged, decode, encode,
     jobs::{RACES, pause},
     read,
 };
-use crate::{Commit, Precondition, Space, Store, StoreError};
+use crate::{Commit, Space, Store, StoreError};
 
 const HEAD: &str = "head";
 const ANCHOR: &str = "anchor";
 const EVENTS: &str = "event/";
 const TENANTS: &str = "audit/";
-
-/// Events removed by one commit.
-const TRIMMED_AT_ONCE: usize = 500;
 
 /// Where a trail stands, as somebody knows it.
 pub type KnownHead = Option<Versioned<ChainHead>>;
@@ -113,9 +115,13 @@ impl Audit {
     /// # Errors
     /// The store's.
     pub async fn lines(&self, after: u64, limit: usize) -> Result<(Vec<(u64, Bytes)>, bool), RepoError> {
-        let page = self.store.scan(&self.space, EVENTS, Some(&event_key(after)), limit).await?;
-        let lines = page.records.into_iter().filter_map(|(k, r)| Some((k[EVENTS.len()..].parse().ok()?, r.value)));
-        Ok((lines.collect(), page.more))
+        match self.next(after, limit).await? {
+            Next::Page(events) => {
+                let line = |e: &AuditEvent| Ok((e.seq, e.line().map_err(|e| damaged(EVENTS, &e))?.into()));
+                Ok((events.iter().map(line).collect::<Result<_, StoreError>>()?, true))
+            }
+            Next::Single(lines, more) => Ok((lines, more)),
+        }
     }
 
     /// The same, read.
@@ -123,35 +129,39 @@ impl Audit {
     /// # Errors
     /// The store's.
     pub async fn events(&self, after: u64, limit: usize) -> Result<(Vec<AuditEvent>, bool), RepoError> {
-        let (lines, more) = self.lines(after, limit).await?;
-        let events = lines.iter().map(|(seq, line)| decode(&event_key(*seq), line)).collect::<Result<_, _>>()?;
-        Ok((events, more))
-    }
-
-    /// Removes events from before `until`, oldest first, some at a time: `anchor` signs the last of them. Their number;
-    /// fewer than there are when called once.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn trim(
-        &self,
-        until: Timestamp,
-        anchor: impl Fn(&ChainHead) -> Result<String, StoreError> + Send,
-    ) -> Result<usize, RepoError> {
-        let seen = self.store.get(&self.space, ANCHOR).await?.map(|r| r.version);
-        let (events, _) = self.events(0, TRIMMED_AT_ONCE).await?;
-        let old: Vec<&AuditEvent> = events.iter().take_while(|e| e.time < until).collect();
-        let Some(last) = old.last() else { return Ok(0) };
-        let signed = anchor(&last.head())?;
-        let commit = Commit::new().when(as_seen(ANCHOR, seen)).when(Precondition::Present(HEAD.into()));
-        let commit = old.iter().fold(commit.put(ANCHOR, signed), |c, e| c.delete(event_key(e.seq)));
-        match self.store.commit(&self.space, commit).await {
-            Ok(_) => Ok(old.len()),
-            // Another gateway trims.
-            Err(StoreError::Precondition { .. }) => Ok(0),
-            Err(e) => Err(e.into()),
+        match self.next(after, limit).await? {
+            Next::Page(events) => Ok((events, true)),
+            Next::Single(lines, more) => Ok((read_lines(&lines)?, more)),
         }
     }
+
+    async fn next(&self, after: u64, limit: usize) -> Result<Next, RepoError> {
+        let page = |mut events: Vec<AuditEvent>| {
+            events.truncate(limit);
+            Next::Page(events)
+        };
+        if let Some(events) = self.page(after).await? {
+            return Ok(page(events));
+        }
+        let (lines, more) = self.single(after, limit).await?;
+        // A gap: what is missing was trimmed, or put into a page between the two looks.
+        if lines.first().is_some_and(|(seq, _)| *seq != after + 1)
+            && let Some(events) = self.page(after).await?
+        {
+            return Ok(page(events));
+        }
+        Ok(Next::Single(lines, more))
+    }
+}
+
+/// Events that follow, as they lie in the store. Behind a page there is always more: the last event is in none.
+enum Next {
+    Page(Vec<AuditEvent>),
+    Single(Vec<(u64, Bytes)>, bool),
+}
+
+fn read_lines(lines: &[(u64, Bytes)]) -> Result<Vec<AuditEvent>, StoreError> {
+    lines.iter().map(|(seq, line)| decode(&event_key(*seq), line)).collect()
 }
 
 /// Padded, so that keys sort as numbers do.
