@@ -37,16 +37,20 @@ pub(crate) async fn upkeep(app: App, mut pages: FullPages) {
 
 /// Every trail.
 async fn round(app: &App, clock: &mut Clock, due: bool) {
-    let tenants = match Audit::tenants(&*app.store).await {
-        Ok(tenants) => tenants,
-        Err(error) => return tracing::warn!(%error, "audit trails could not be looked through"),
-    };
     let leapt = clock.leapt();
     if leapt && app.config.audit_kept.is_some() {
         tracing::warn!("the clock leapt ahead: no audit trail is trimmed before another interval has passed");
     }
+    let kept = app.config.audit_kept.filter(|_| !leapt);
+    if kept.is_none() && !due {
+        return;
+    }
+    let tenants = match Audit::tenants(&*app.store).await {
+        Ok(tenants) => tenants,
+        Err(error) => return tracing::warn!(%error, "audit trails could not be looked through"),
+    };
     for tenant in tenants {
-        if let Some(kept) = app.config.audit_kept.filter(|_| !leapt) {
+        if let Some(kept) = kept {
             match trim(app, &tenant, before(kept)).await {
                 Ok(0) => {}
                 Ok(trimmed) => tracing::info!(%tenant, trimmed, "events of the audit trail have reached their end"),

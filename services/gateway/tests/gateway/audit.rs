@@ -15,6 +15,19 @@ async fn events(app: &App, query: &str) -> Vec<Value> {
     page["items"].as_array().unwrap().clone()
 }
 
+/// Every event, in pages of at most so many.
+async fn walked(app: &App, limit: usize) -> Vec<Value> {
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = app.get(&format!("/v1/audit-events?limit={limit}{cursor}")).await.expect(200);
+        seen.extend(page["items"].as_array().unwrap().iter().cloned());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return seen,
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_and_decisions_are_on_record_when_they_are_answered() {
     let app = App::start().await;
@@ -70,15 +83,8 @@ async fn two_gateways_write_one_trail_and_pages_lead_through_it() {
     let requests = (0..40).map(|i| answer(make(if i % 2 == 0 { &app } else { &other }, format!("c{i}"))));
     let made = futures::future::join_all(requests).await;
     assert!(made.iter().all(|a| a.status == 201));
-    let (mut seen, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = app.get(&format!("/v1/audit-events?limit=7{cursor}")).await.expect(200);
-        seen.extend(page["items"].as_array().unwrap().iter().map(|e| e["seq"].as_u64().unwrap()));
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
-        }
-    }
+    let seen = walked(&app, 7).await;
+    let seen: Vec<_> = seen.iter().map(|e| e["seq"].as_u64().unwrap()).collect();
     assert_eq!(seen, (1..=40).collect::<Vec<_>>());
     assert_eq!(app.get("/v1/audit-events/head").await.expect(200)["seq"], 40);
     app.get("/v1/audit-events?cursor=djE6eA").await.problem(400, "invalid_cursor", "");
@@ -100,19 +106,6 @@ async fn what_cannot_be_put_down_is_not_answered() {
     assert_eq!(events(&app, "&outcome=ok").await.len(), 3);
 }
 
-/// Every event, page by page.
-async fn walked(app: &App) -> Vec<Value> {
-    let (mut seen, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = app.get(&format!("/v1/audit-events?limit=90{cursor}")).await.expect(200);
-        seen.extend(page["items"].as_array().unwrap().iter().cloned());
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return seen,
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn old_events_are_packed_and_shown_as_before() {
     let app = App::start_with(|config| config.audit_packed_after = Duration::ZERO).await;
@@ -131,7 +124,7 @@ async fn old_events_are_packed_and_shown_as_before() {
         request_id: None,
     };
     Audit::new(app.store.clone(), &tenant).append(&vec![long_ago; 508], &mut None).await.unwrap();
-    let before = walked(&app).await;
+    let before = walked(&app, 90).await;
     assert_eq!(before.len(), 508);
     // The 512th event tells that a page is full.
     for i in 0..6 {
@@ -143,7 +136,7 @@ async fn old_events_are_packed_and_shown_as_before() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), pages).await.expect("no page was made");
-    let after = walked(&app).await;
+    let after = walked(&app, 90).await;
     assert_eq!(after[..508], before);
     assert_eq!(after.len(), 514);
     let text = app.call(Method::GET, "/v1/audit-events/export").send().await.unwrap().text().await.unwrap();

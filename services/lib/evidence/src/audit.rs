@@ -156,6 +156,23 @@ impl AuditEvent {
         Ok(hex::encode(hash.finalize()))
     }
 
+    /// Why it is not the event that follows `head`; nothing if it is.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Content`].
+    pub(crate) fn fault_after(&self, head: &ChainHead) -> Result<Option<String>, EvidenceError> {
+        let (seq, wanted) = (self.seq, head.seq + 1);
+        Ok(if seq != wanted {
+            Some(format!("event {seq} stands where event {wanted} belongs"))
+        } else if self.prev != head.hash {
+            Some("the event does not follow the one before: one of them was changed or replaced".to_owned())
+        } else if self.computed()? != self.hash {
+            Some("the event was changed: its hash is another".to_owned())
+        } else {
+            None
+        })
+    }
+
     /// The one way to write it: members in the order above, no space, nothing that is empty.
     ///
     /// # Errors

@@ -152,16 +152,8 @@ impl<'a> Trail<'a> {
         if event.line()? != text {
             return Err(self.fault("the event is not written the way it was hashed"));
         }
-        let wanted = self.head.seq + 1;
-        if event.seq != wanted {
-            let seq = event.seq;
-            return Err(self.fault(&format!("event {seq} stands where event {wanted} belongs")));
-        }
-        if event.prev != self.head.hash {
-            return Err(self.fault("the event does not follow the one before: one of them was changed or replaced"));
-        }
-        if event.computed()? != event.hash {
-            return Err(self.fault("the event was changed: its hash is another"));
+        if let Some(fault) = event.fault_after(&self.head)? {
+            return Err(self.fault(&fault));
         }
         if self.tenant.as_ref().is_some_and(|t| *t != event.tenant) {
             return Err(self.fault("the event is of another tenant's trail"));

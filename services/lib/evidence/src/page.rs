@@ -20,9 +20,9 @@ pub fn pack_events(events: &[AuditEvent]) -> Result<Vec<u8>, EvidenceError> {
     let mut head = ChainHead { seq: first.seq.saturating_sub(1), hash: first.prev.clone() };
     let mut text = json(&head)?;
     for event in events {
-        let follows = event.seq == head.seq + 1 && event.prev == head.hash && event.tenant == first.tenant;
-        if !follows || event.computed()? != event.hash {
-            return Err(EvidenceError::Trail(format!("event {} was changed, or one before it is missing", event.seq)));
+        let foreign = || (event.tenant != first.tenant).then(|| "it is of another tenant's trail".to_owned());
+        if let Some(fault) = event.fault_after(&head)?.or_else(foreign) {
+            return Err(EvidenceError::Trail(format!("event {} does not verify: {fault}", event.seq)));
         }
         head = event.head();
         text.push('\n');

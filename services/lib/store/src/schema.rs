@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Commit, Space, Store, StoreError,
+    Commit, Revision, Space, Store, StoreError,
     repo::{Collections, RepoError, as_seen, encode, read},
 };
 
@@ -98,22 +98,15 @@ impl Step for AuditPages {
 /// # Errors
 /// The engine's.
 pub(crate) async fn require(store: &Arc<dyn Store>, least: u32) -> Result<(), StoreError> {
-    let space = Space::system();
     for _ in 0..ATTEMPTS {
-        let found = read::<Schema>(&**store, &space, KEY).await?;
-        let present = found.as_ref().map(|f| f.value).unwrap_or_default();
+        let (present, seen) = look(&**store).await?;
         if present.least >= least {
             return Ok(());
         }
         let raised = Schema { version: present.version.max(least), least };
-        let condition = as_seen(KEY, found.map(|f| f.version));
-        match store.commit(&space, Commit::new().when(condition).put(KEY, encode(KEY, &raised)?)).await {
-            Ok(_) => {
-                tracing::info!(least, "programs that know only older forms of the store are kept out from now on");
-                return Ok(());
-            }
-            Err(StoreError::Precondition { .. }) => {}
-            Err(e) => return Err(e),
+        if write(&**store, seen, raised).await? {
+            tracing::info!(least, "programs that know only older forms of the store are kept out from now on");
+            return Ok(());
         }
     }
     Err(contended())
@@ -132,8 +125,7 @@ pub async fn bring_up(store: &Arc<dyn Store>) -> Result<Schema, StoreError> {
 /// # Errors
 /// As [`bring_up`].
 pub async fn check(store: &dyn Store) -> Result<Schema, StoreError> {
-    let found = read::<Schema>(store, &Space::system(), KEY).await?;
-    understood(found.map(|f| f.value).unwrap_or_default(), newest(&STEPS))
+    understood(look(store).await?.0, newest(&STEPS))
 }
 
 fn newest(steps: &[&dyn Step]) -> u32 {
@@ -153,10 +145,10 @@ fn understood(found: Schema, known: u32) -> Result<Schema, StoreError> {
 }
 
 async fn bring_up_by(store: &Arc<dyn Store>, steps: &[&dyn Step]) -> Result<Schema, StoreError> {
-    let (space, known) = (Space::system(), newest(steps));
+    let known = newest(steps);
     for _ in 0..ATTEMPTS {
-        let found = read::<Schema>(&**store, &space, KEY).await?;
-        let present = understood(found.as_ref().map(|f| f.value).unwrap_or_default(), known)?;
+        let (found, seen) = look(&**store).await?;
+        let present = understood(found, known)?;
         let Some(step) = steps.iter().find(|s| s.to() > present.version) else {
             if present.version > known {
                 tracing::info!(store = present.version, known, "a newer version works on this store as well");
@@ -165,15 +157,27 @@ async fn bring_up_by(store: &Arc<dyn Store>, steps: &[&dyn Step]) -> Result<Sche
         };
         step.take(store).await.map_err(engine)?;
         let reached = Schema { version: step.to(), least: present.least.max(step.least()) };
-        let condition = as_seen(KEY, found.map(|f| f.version));
-        match store.commit(&space, Commit::new().when(condition).put(KEY, encode(KEY, &reached)?)).await {
-            Ok(_) => tracing::info!(version = reached.version, "the store has been brought forward: {}", step.what()),
-            // Somebody else was quicker: what they have written decides.
-            Err(StoreError::Precondition { .. }) => {}
-            Err(e) => return Err(e),
+        if write(&**store, seen, reached).await? {
+            tracing::info!(version = reached.version, "the store has been brought forward: {}", step.what());
         }
     }
     Err(contended())
+}
+
+/// What is written down, and the version of its record.
+async fn look(store: &dyn Store) -> Result<(Schema, Option<Revision>), StoreError> {
+    let found = read::<Schema>(store, &Space::system(), KEY).await?;
+    Ok((found.as_ref().map(|f| f.value).unwrap_or_default(), found.map(|f| f.version)))
+}
+
+/// Whether it is written down now; not if somebody else was quicker, since what they have written decides.
+async fn write(store: &dyn Store, seen: Option<Revision>, schema: Schema) -> Result<bool, StoreError> {
+    let commit = Commit::new().when(as_seen(KEY, seen)).put(KEY, encode(KEY, &schema)?);
+    match store.commit(&Space::system(), commit).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::Precondition { .. }) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 fn contended() -> StoreError {

@@ -9,10 +9,10 @@ use std::{
 };
 
 use common::fixture::*;
-use domain::Timestamp;
-use evidence::{AuditDraft, Expected, SignedHead, anchor_line, head_line, verify_trail};
+use domain::{TenantId, Timestamp};
+use evidence::{AuditDraft, ChainHead, Expected, SignedHead, SigningKey, anchor_line, head_line, verify_trail};
 use tokio::task::JoinSet;
-use visavis_store::{Audit, Commit, PAGE_EVENTS, RedisStoreOptions, Schema, SigningKeys, Space, check};
+use visavis_store::{Audit, Commit, PAGE_EVENTS, RedisStoreOptions, Schema, SigningKeys, Space, StoreError, check};
 
 on_both_engines!(
     gateways_that_append_at_once_make_one_chain,
@@ -37,6 +37,14 @@ fn draft(text: &str, time: Timestamp) -> AuditDraft {
         status: None,
         reference: None,
         request_id: None,
+    }
+}
+
+/// Signs the end of what is trimmed.
+fn anchoring(tenant: &TenantId, key: &SigningKey) -> impl Fn(&ChainHead) -> Result<String, StoreError> + Copy {
+    move |head| {
+        let signed = SignedHead { tenant: tenant.clone(), seq: head.seq, hash: head.hash.clone(), time: NOW };
+        Ok(signed.as_anchor(key).unwrap())
     }
 }
 
@@ -72,9 +80,7 @@ async fn gateways_that_append_at_once_make_one_chain(f: Fixture) {
         });
     }
     gateways.join_all().await;
-    let keys = SigningKeys::new(f.store.clone()).public().await.unwrap();
-    let lines = export(&f).await;
-    let checked = verify_trail(lines.iter().map(String::as_str), Expected { keys: Some(&keys), head: None }).unwrap();
+    let checked = verified(&f).await;
     assert_eq!((checked.events, checked.tenant.as_ref()), (240, Some(&f.tenant)));
     // Each gateway's events are there, in its order.
     let (events, _) = Audit::new(f.store.clone(), &f.tenant).events(0, 1000).await.unwrap();
@@ -93,10 +99,7 @@ async fn a_trimmed_trail_can_still_be_verified(f: Fixture) {
         audit.append(&[draft("x", NOW.plus(DAY * day))], &mut known).await.unwrap();
     }
     let key = keys.current().await.unwrap();
-    let sign = |head: &evidence::ChainHead| {
-        let signed = SignedHead { tenant: f.tenant.clone(), seq: head.seq, hash: head.hash.clone(), time: NOW };
-        Ok(signed.as_anchor(&key).unwrap())
-    };
+    let sign = anchoring(&f.tenant, &key);
     assert_eq!(audit.trim(NOW, sign).await.unwrap(), 0, "nothing is that old");
     assert_eq!(audit.anchor().await.unwrap(), None);
     assert_eq!(audit.trim(NOW.plus(DAY * 4), sign).await.unwrap(), 4);
@@ -170,10 +173,7 @@ async fn pages_lose_what_is_too_old_event_by_event(f: Fixture) {
     fill(&audit, 600).await;
     assert_eq!(pack(&audit, NOW.plus(DAY)).await, 2 * PAGE_EVENTS);
     let key = SigningKeys::new(f.store.clone()).current().await.unwrap();
-    let sign = |head: &evidence::ChainHead| {
-        let signed = SignedHead { tenant: f.tenant.clone(), seq: head.seq, hash: head.hash.clone(), time: NOW };
-        Ok(signed.as_anchor(&key).unwrap())
-    };
+    let sign = anchoring(&f.tenant, &key);
     let mut left = 600;
     for (until, trimmed) in [(0, vec![0]), (100, vec![100, 0]), (256, vec![156, 0]), (520, vec![256, 8, 0])] {
         for events in trimmed {
@@ -194,10 +194,7 @@ async fn packing_trimming_and_reading_at_once_lose_nothing(f: Fixture) {
     for gateway in 0..6 {
         let (audit, key, tenant) = (audit.clone(), key.clone(), f.tenant.clone());
         work.spawn(async move {
-            let sign = |head: &evidence::ChainHead| {
-                let signed = SignedHead { tenant: tenant.clone(), seq: head.seq, hash: head.hash.clone(), time: NOW };
-                Ok(signed.as_anchor(&key).unwrap())
-            };
+            let sign = anchoring(&tenant, &key);
             for turn in 0..30 {
                 match gateway {
                     0 => _ = audit.trim(NOW.plus(MINUTE * turn * 10), sign).await.unwrap(),
