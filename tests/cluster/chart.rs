@@ -10,7 +10,9 @@ use std::{
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use testkit::{Client, Manifests, Person, Picture, Pod, RedisServer, S3Server, Target, binary, enrolment};
+use testkit::{
+    Client, Manifests, Person, Picture, Pod, RedisServer, S3Server, Target, binary, bound_this_test_to, enrolment,
+};
 use tokio::task::{JoinSet, block_in_place};
 
 use crate::{
@@ -50,6 +52,7 @@ async fn what_the_chart_says_runs_serves_scales_and_is_watched() {
 #[ignore = "runs another suite; .ci/run does so"]
 async fn what_the_chart_says_passes_the_end_to_end_suite() {
     let _alone = ALONE.lock().await;
+    bound_this_test_to(Duration::from_secs(45 * 60));
     let Some(installed) = Installed::start_or_skip() else { return };
     let origin = format!("https://{}", installed.nginx.address());
     let environment = Target::environment(&origin, installed.ca_file(), installed.key_file());

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ::crops::Crops;
-use axum_server::{Handle, tls_rustls::RustlsConfig};
+use axum_server::Handle;
 use domain::ErrorCode;
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
@@ -30,7 +30,7 @@ use crate::{
     openapi, retention,
     state::{App, AppState, Parts},
     system::SystemInfo,
-    tls::{self, TlsError},
+    tls::{Certificate, TlsError},
 };
 
 /// Longest time for a request's head, and for a connection's first request in all.
@@ -103,7 +103,7 @@ impl GatewayError {
 pub struct Gateway {
     listener: TcpListener,
     address: SocketAddr,
-    tls: RustlsConfig,
+    certificate: Certificate,
     app: App,
     router: axum::Router,
     replies: Replies,
@@ -121,7 +121,7 @@ impl Gateway {
         let listener = TcpListener::bind(config.listen).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let tls = tls::load_or_make(&config)?;
+        let certificate = Certificate::load_or_make(&config)?;
         let replies = deps.queue.open_replies().await?;
         let (router, rules, document) = openapi::build();
         let pepper = Pepper::load(&*deps.store).await?;
@@ -142,7 +142,7 @@ impl Gateway {
         let app = Arc::new(app);
         let layer = axum::middleware::from_fn_with_state(app.clone(), edge::edge);
         let router = router.layer(axum::extract::DefaultBodyLimit::disable()).layer(layer).with_state(app.clone());
-        Ok(Self { listener, address, tls, app, router, replies, writer, pages })
+        Ok(Self { listener, address, certificate, app, router, replies, writer, pages })
     }
 
     /// Where it listens; the real port where port 0 was asked for.
@@ -156,11 +156,12 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError::Serve`].
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), GatewayError> {
-        let Self { listener, address, tls, app, router, replies, writer, pages } = self;
+        let Self { listener, address, certificate, app, router, replies, writer, pages } = self;
         let _writer = AbortOnDropHandle::new(tokio::spawn(writer.run()));
         let _upkeep = AbortOnDropHandle::new(tokio::spawn(audit::upkeep(app.clone(), pages)));
         let _erasures = AbortOnDropHandle::new(tokio::spawn(erasures::run(app.clone())));
-        let _follow = AbortOnDropHandle::new(tokio::spawn(tls::follow(app.config.tls.clone(), tls.clone())));
+        let tls = certificate.live();
+        let _follow = AbortOnDropHandle::new(tokio::spawn(certificate.follow()));
         let _replies = AbortOnDropHandle::new(tokio::spawn(take_replies(replies, app.pending.clone())));
         let _lanes = AbortOnDropHandle::new(tokio::spawn(admission::sample(app.clone())));
         let _issuers = AbortOnDropHandle::new(tokio::spawn({

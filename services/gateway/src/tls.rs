@@ -52,25 +52,73 @@ impl TlsError {
     }
 }
 
-/// The server's TLS settings from the files of `config`, which are made first if there are none.
-pub(crate) fn load_or_make(config: &GatewayConfig) -> Result<RustlsConfig, TlsError> {
-    let TlsConfig { cert, key, .. } = &config.tls;
-    match (cert.exists(), key.exists()) {
-        (true, true) => {}
-        (false, false) => make(config)?,
-        (true, false) => return Err(TlsError::Half { missing: key.clone(), present: cert.clone() }),
-        (false, true) => return Err(TlsError::Half { missing: cert.clone(), present: key.clone() }),
-    }
-    Ok(RustlsConfig::from_config(Arc::new(load(&config.tls)?)))
+/// What the two files hold: certificates, then the key.
+type Pair = [Vec<u8>; 2];
+
+/// The certificate in use, and the files it is from.
+pub(crate) struct Certificate {
+    config: TlsConfig,
+    live: RustlsConfig,
+    used: Pair,
 }
 
-fn load(config: &TlsConfig) -> Result<ServerConfig, TlsError> {
+impl Certificate {
+    /// Takes the files of `config` into use, which are made first if there are none.
+    pub fn load_or_make(config: &GatewayConfig) -> Result<Self, TlsError> {
+        let TlsConfig { cert, key, .. } = &config.tls;
+        match (cert.exists(), key.exists()) {
+            (true, true) => {}
+            (false, false) => make(config)?,
+            (true, false) => return Err(TlsError::Half { missing: key.clone(), present: cert.clone() }),
+            (false, true) => return Err(TlsError::Half { missing: cert.clone(), present: key.clone() }),
+        }
+        let used = read_pair(&config.tls)?;
+        let live = RustlsConfig::from_config(Arc::new(settings(&used, config.tls.allow_tls12)?));
+        Ok(Self { config: config.tls.clone(), live, used })
+    }
+
+    /// What a listener serves with; it follows each renewal.
+    pub fn live(&self) -> RustlsConfig {
+        self.live.clone()
+    }
+
+    /// Follows the two files and takes a renewed pair into use without a restart; runs until it is dropped. They are
+    /// held against what is in use, so that a pair renewed before the first look is not missed, and by their contents,
+    /// since two writes within one tick of the file system's clock have the same time. A pair that cannot be used, such
+    /// as one half written, is tried again at each look and reported once; the old one stays meanwhile.
+    pub async fn follow(mut self) {
+        let mut reported = None;
+        let mut every = tokio::time::interval(self.config.reload_every);
+        loop {
+            every.tick().await;
+            let fault = self.renew().err().map(|e| e.to_string());
+            if let Some(error) = fault.as_ref().filter(|_| fault != reported) {
+                tracing::warn!(error, "the changed certificate is not used");
+            }
+            reported = fault;
+        }
+    }
+
+    fn renew(&mut self) -> Result<(), TlsError> {
+        let now = read_pair(&self.config)?;
+        if now != self.used {
+            self.live.reload_from_config(Arc::new(settings(&now, self.config.allow_tls12)?));
+            self.used = now;
+            tracing::info!("certificate reloaded");
+        }
+        Ok(())
+    }
+}
+
+fn read_pair(config: &TlsConfig) -> Result<Pair, TlsError> {
+    Ok([read(&config.cert)?, read(&config.key)?])
+}
+
+fn settings([chain, key]: &Pair, allow_tls12: bool) -> Result<ServerConfig, TlsError> {
     let unusable = |e: &dyn std::fmt::Display| TlsError::Unusable(e.to_string());
-    let chain = CertificateDer::pem_slice_iter(&read(&config.cert)?)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| unusable(&e))?;
-    let key = PrivateKeyDer::from_pem_slice(&read(&config.key)?).map_err(|e| unusable(&e))?;
-    let versions: &[_] = if config.allow_tls12 { &[&TLS13, &TLS12] } else { &[&TLS13] };
+    let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>().map_err(|e| unusable(&e))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| unusable(&e))?;
+    let versions: &[_] = if allow_tls12 { &[&TLS13, &TLS12] } else { &[&TLS13] };
     let mut server = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)
         .map_err(|e| unusable(&e))?
@@ -113,38 +161,6 @@ fn names(config: &GatewayConfig) -> Vec<String> {
     names
 }
 
-/// Follows the two files and takes a renewed pair into use without a restart; runs until it is dropped. The contents
-/// are compared, since two writes within one tick of the file system's clock have the same time. A pair that cannot
-/// be used, such as one half written, is tried again at each look and reported once; the old one stays meanwhile.
-pub(crate) async fn follow(config: TlsConfig, live: RustlsConfig) {
-    let mut used = contents(&config);
-    let mut reported = None;
-    let mut every = tokio::time::interval(config.reload_every);
-    loop {
-        every.tick().await;
-        let now = contents(&config);
-        if now == used {
-            continue;
-        }
-        match load(&config) {
-            Ok(server) => {
-                live.reload_from_config(Arc::new(server));
-                tracing::info!("certificate reloaded");
-                used = now;
-            }
-            Err(e) if reported.as_ref() != Some(&now) => {
-                tracing::warn!(error = %e, "the changed certificate is not used");
-                reported = Some(now);
-            }
-            Err(_) => {}
-        }
-    }
-}
-
-fn contents(config: &TlsConfig) -> [Option<Vec<u8>>; 2] {
-    [&config.cert, &config.key].map(|p| fs::read(p).ok())
-}
-
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|reason| TlsError::File { path: path.to_owned(), reason })
 }
@@ -168,6 +184,8 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn config(dir: &Path) -> GatewayConfig {
@@ -178,9 +196,9 @@ mod tests {
     fn a_pair_is_made_once_and_its_key_is_private() {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());
-        load_or_make(&config).unwrap();
+        Certificate::load_or_make(&config).unwrap();
         let first = fs::read(&config.tls.cert).unwrap();
-        load_or_make(&config).unwrap();
+        Certificate::load_or_make(&config).unwrap();
         assert_eq!(fs::read(&config.tls.cert).unwrap(), first, "a restart keeps the certificate");
         #[cfg(unix)]
         {
@@ -193,14 +211,38 @@ mod tests {
     fn half_a_pair_and_garbage_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());
-        load_or_make(&config).unwrap();
+        Certificate::load_or_make(&config).unwrap();
         let key = fs::read(&config.tls.key).unwrap();
         fs::remove_file(&config.tls.key).unwrap();
-        assert!(matches!(load_or_make(&config), Err(TlsError::Half { .. })));
+        assert!(matches!(Certificate::load_or_make(&config), Err(TlsError::Half { .. })));
         fs::write(&config.tls.key, "garbage").unwrap();
-        assert!(matches!(load_or_make(&config), Err(TlsError::Unusable(_))));
+        assert!(matches!(Certificate::load_or_make(&config), Err(TlsError::Unusable(_))));
         fs::write(&config.tls.key, key).unwrap();
-        assert!(load_or_make(&config).is_ok());
+        assert!(Certificate::load_or_make(&config).is_ok());
+    }
+
+    /// A gateway opens its lanes between reading its certificate and looking for a newer one.
+    #[tokio::test]
+    async fn a_pair_renewed_before_the_first_look_is_taken_into_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(dir.path());
+        config.tls.reload_every = Duration::from_millis(10);
+        let certificate = Certificate::load_or_make(&config).unwrap();
+        let live = certificate.live();
+        let before = live.get_inner();
+        for file in [&config.tls.cert, &config.tls.key] {
+            fs::remove_file(file).unwrap();
+        }
+        make(&config).unwrap();
+        let renewed = async {
+            while Arc::ptr_eq(&live.get_inner(), &before) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            () = certificate.follow() => {}
+            renewed = tokio::time::timeout(Duration::from_secs(10), renewed) => renewed.expect("the old pair stays"),
+        }
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl App {
     }
 
     pub async fn start_on(options: MemoryOptions, adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
+        testkit::bound_this_test();
         let dir = tempfile::tempdir().unwrap();
         let redb = RedbStore::open(&dir.path().join("store.redb")).unwrap();
         let away = Arc::new(AtomicBool::new(false));

@@ -147,9 +147,12 @@ async fn a_renewed_certificate_is_served_without_a_restart() {
     std::fs::write(&app.config.tls.key, certificate.signing_key.serialize_pem()).unwrap();
     std::fs::write(&app.config.tls.cert, certificate.cert.pem()).unwrap();
     let new = client(&app.config, |c| c);
-    while new.get(&url).send().await.is_err() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let served = async {
+        while new.get(&url).send().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), served).await.expect("the old certificate is still served");
     // A client that trusts only the old certificate is refused: the new one is really in use.
     assert!(old.get(&url).send().await.is_err());
 }

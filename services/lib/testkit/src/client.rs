@@ -20,7 +20,7 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 
-use crate::Answer;
+use crate::{Answer, bound_this_test};
 
 /// HTTP and TLS version a client insists on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +74,7 @@ impl Client {
     /// The same to an origin such as `https://faces.example:8443`.
     #[must_use]
     pub fn of_origin(count: usize, origin: &str, certificate: &Path, (key, http): (&str, Http)) -> Self {
+        bound_this_test();
         let pem = std::fs::read(certificate).expect("the service has written its certificate");
         let certificate = Certificate::from_pem(&pem).expect("the certificate is PEM");
         let make = || {

@@ -9,6 +9,8 @@ use std::{
     thread,
 };
 
+use crate::bound_this_test;
+
 /// Resident memory of a process in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
@@ -85,6 +87,7 @@ impl Watchdog {
     }
 
     fn over_target(target: &str) -> Self {
+        bound_this_test();
         let mut shell = Command::new("sh")
             .args(["-c", "read _; kill -s KILL -- \"$0\" 2>/dev/null", target])
             .stdin(Stdio::piped())
