@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use queue::{MemoryEngine, MemoryOptions, Queue};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use store::{RedbStore, Store};
+use store::{RedbStore, Store, tapped::Tapped};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -83,7 +83,7 @@ impl App {
         let dir = tempfile::tempdir().unwrap();
         let redb = RedbStore::open(&dir.path().join("store.redb")).unwrap();
         let away = Arc::new(AtomicBool::new(false));
-        let store: Arc<dyn Store> = Arc::new(Fragile { inner: redb, away: away.clone() });
+        let store: Arc<dyn Store> = Tapped::new(Arc::new(redb), Fragile(away.clone()));
         let (plug, cancelled) = (Arc::new(AtomicU8::default()), Arc::new(AtomicUsize::default()));
         let inner = MemoryEngine::new(options);
         let queue = Queue::new(Arc::new(Unplugged { inner, plug: plug.clone(), cancelled: cancelled.clone() }));

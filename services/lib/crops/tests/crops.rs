@@ -14,7 +14,7 @@ use crops::{CropsError, Whose};
 use domain::{RetainCrops, Timestamp};
 use memchr::memmem;
 use seal::DataKey;
-use store::{CropOf, Store};
+use store::{CropOf, Store, tapped::Tapped};
 
 use kit::{Hesitant, Kit, PICTURE, id, open_at, sealed};
 use visavis_crops as crops;
@@ -194,10 +194,10 @@ async fn of_processes_that_begin_together_one_marks_the_place() {
 /// As on a first installation, where all gateways and workers start at once.
 #[tokio::test]
 async fn a_process_that_another_overtakes_while_it_begins_takes_the_place_for_its_own() {
-    let (folder, inner) = sealed().await;
+    let (folder, store) = sealed().await;
     let place = folder.path().join("objects");
-    let hesitant = Hesitant { inner, place: place.clone(), overtaken: AtomicBool::new(false) };
-    let store: Arc<dyn Store> = Arc::new(hesitant);
+    let hesitant = Hesitant { store: store.clone(), place: place.clone(), overtaken: AtomicBool::new(false) };
+    let store: Arc<dyn Store> = Tapped::new(store, hesitant);
     let opened = loop {
         match open_at(&store, &place).await {
             Err(CropsError::Beginning) => {}

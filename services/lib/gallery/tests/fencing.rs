@@ -16,7 +16,10 @@ use std::{
 use async_trait::async_trait;
 use common::{enrolled::*, *};
 use domain::ErrorCode;
-use store::{Changes, Commit, Durability, Page, Record, Revision, Space, Store, StoreError};
+use store::{
+    Store,
+    tapped::{Asked, Tap, Tapped},
+};
 use tokio::sync::Semaphore;
 use visavis_gallery::{Galleries, GalleryError, GalleryOptions, Index, Query};
 
@@ -112,46 +115,19 @@ async fn searches_beside_it_answer_whole_or_not_at_all_and_saves_leave_no_half()
     }
 }
 
-/// Holds up scans until told.
+/// Holds up pages of templates until told.
 struct Gate {
-    store: Arc<dyn Store>,
     begun: Semaphore,
     open: Semaphore,
 }
 
 #[async_trait]
-impl Store for Gate {
-    async fn get(&self, space: &Space, key: &str) -> Result<Option<Record>, StoreError> {
-        self.store.get(space, key).await
-    }
-    async fn scan(&self, space: &Space, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
-        let page = self.store.scan(space, prefix, after, limit).await;
-        if prefix == "v/" {
+impl Tap for Gate {
+    async fn after(&self, asked: Asked<'_>) {
+        if matches!(asked, Asked::Scan(_, "v/")) {
             self.begun.add_permits(1);
             self.open.acquire().await.unwrap().forget();
         }
-        page
-    }
-    async fn commit(&self, space: &Space, commit: Commit) -> Result<Revision, StoreError> {
-        self.store.commit(space, commit).await
-    }
-    async fn revision(&self, space: &Space) -> Result<Revision, StoreError> {
-        self.store.revision(space).await
-    }
-    async fn changes(&self, space: &Space, after: Revision, limit: usize) -> Result<Changes, StoreError> {
-        self.store.changes(space, after, limit).await
-    }
-    fn durability(&self) -> Durability {
-        self.store.durability()
-    }
-    async fn sweep(&self, now: domain::Timestamp) -> Result<usize, StoreError> {
-        self.store.sweep(now).await
-    }
-    fn engine(&self) -> &'static str {
-        self.store.engine()
-    }
-    async fn check(&self) -> Result<(), StoreError> {
-        self.store.check().await
     }
 }
 
@@ -160,15 +136,16 @@ async fn a_gallery_that_was_being_read_does_not_come_to_be_afterwards() {
     let dir = tempfile::tempdir().unwrap();
     let e = Arc::new(Enrolled::new(&open(dir.path(), KEPT), "staff").await);
     e.enrol(1, 10, 1).await;
-    let gate = Arc::new(Gate { store: Arc::clone(&e.store), begun: Semaphore::new(0), open: Semaphore::new(0) });
+    let gate = Gate { begun: Semaphore::new(0), open: Semaphore::new(0) };
+    let gate = Tapped::new(Arc::clone(&e.store), gate);
     let g = galleries(&(Arc::clone(&gate) as Arc<dyn Store>), dir.path());
     let search = tokio::spawn({
         let (e, g) = (Arc::clone(&e), Arc::clone(&g));
         async move { e.find(&g, 1).await }
     });
-    gate.begun.acquire().await.unwrap().forget();
+    gate.tap.begun.acquire().await.unwrap().forget();
     g.let_go_all().await;
-    gate.open.add_permits(100);
+    gate.tap.open.add_permits(100);
     assert!(matches!(search.await.unwrap(), Err(GalleryError::LetGo)));
     assert_eq!(g.stats(), Default::default());
     assert_eq!(e.faces(&g, 1).await, [face_id(10)]);

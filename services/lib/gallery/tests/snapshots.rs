@@ -15,46 +15,22 @@ use std::{
 use async_trait::async_trait;
 use common::{enrolled::*, *};
 use seal::Keyring;
-use store::{Changes, Commit, Durability, Page, Record, Revision, Space, Store, StoreError};
+use store::{
+    Store,
+    tapped::{Asked, Tap, Tapped},
+};
 use visavis_gallery::{Galleries, GalleryOptions};
 
 const KEPT: u64 = 10_000;
 
-/// Passes everything on and counts the pages of templates read.
-struct Counting {
-    store: Arc<dyn Store>,
-    pages: AtomicUsize,
-}
+/// Counts the pages of templates read.
+#[derive(Default)]
+struct Counting(AtomicUsize);
 
 #[async_trait]
-impl Store for Counting {
-    async fn get(&self, space: &Space, key: &str) -> Result<Option<Record>, StoreError> {
-        self.store.get(space, key).await
-    }
-    async fn scan(&self, space: &Space, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
-        self.pages.fetch_add(usize::from(prefix == "v/"), Ordering::SeqCst);
-        self.store.scan(space, prefix, after, limit).await
-    }
-    async fn commit(&self, space: &Space, commit: Commit) -> Result<Revision, StoreError> {
-        self.store.commit(space, commit).await
-    }
-    async fn revision(&self, space: &Space) -> Result<Revision, StoreError> {
-        self.store.revision(space).await
-    }
-    async fn changes(&self, space: &Space, after: Revision, limit: usize) -> Result<Changes, StoreError> {
-        self.store.changes(space, after, limit).await
-    }
-    fn durability(&self) -> Durability {
-        self.store.durability()
-    }
-    async fn sweep(&self, now: domain::Timestamp) -> Result<usize, StoreError> {
-        self.store.sweep(now).await
-    }
-    fn engine(&self) -> &'static str {
-        self.store.engine()
-    }
-    async fn check(&self) -> Result<(), StoreError> {
-        self.store.check().await
+impl Tap for Counting {
+    async fn after(&self, asked: Asked<'_>) {
+        self.0.fetch_add(usize::from(matches!(asked, Asked::Scan(_, "v/"))), Ordering::SeqCst);
     }
 }
 
@@ -67,10 +43,10 @@ fn galleries(e: &Enrolled, dir: &Path) -> Galleries {
 
 /// Galleries as after a restart, and how many pages of templates they read from the store to find `seed`.
 async fn restarted(e: &Enrolled, dir: &Path, seed: u64) -> (Vec<domain::FaceId>, usize) {
-    let counting = Arc::new(Counting { store: Arc::clone(&e.store), pages: AtomicUsize::new(0) });
+    let counting = Tapped::new(Arc::clone(&e.store), Counting::default());
     let options = GalleryOptions { snapshots: Some(dir.join("snapshots")), ..Default::default() };
     let g = Galleries::new(Arc::clone(&counting) as Arc<dyn Store>, options);
-    (e.faces(&g, seed).await, counting.pages.load(Ordering::SeqCst))
+    (e.faces(&g, seed).await, counting.tap.0.load(Ordering::SeqCst))
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -140,12 +116,12 @@ async fn a_damaged_snapshot_is_ignored_and_removed() {
 
 /// Galleries as after a restart, with this key.
 async fn restarted_with(e: &Enrolled, dir: &Path, keyring: Option<&Arc<Keyring>>) -> (Vec<domain::FaceId>, usize) {
-    let counting = Arc::new(Counting { store: Arc::clone(&e.store), pages: AtomicUsize::new(0) });
+    let counting = Tapped::new(Arc::clone(&e.store), Counting::default());
     let options = sealing(dir, keyring);
     let g = Galleries::new(Arc::clone(&counting) as Arc<dyn Store>, options);
     let found = e.faces(&g, 3).await;
     g.save_all().await.unwrap();
-    (found, counting.pages.load(Ordering::SeqCst))
+    (found, counting.tap.0.load(Ordering::SeqCst))
 }
 
 fn sealing(dir: &Path, keyring: Option<&Arc<Keyring>>) -> GalleryOptions {

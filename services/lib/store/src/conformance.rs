@@ -9,7 +9,7 @@ use domain::Timestamp;
 use crate::{Change, Changes, Commit, Precondition, Revision, Space, Store, StoreError};
 
 /// Runs everything, each promise on a store of its own. `reach` is the number of commits after which the change
-/// feed of one space no longer reaches back to its first.
+/// feed of a collection no longer reaches back to its first; some dozens at least.
 pub async fn run(make: impl AsyncFn() -> Arc<dyn Store>, reach: u64) {
     atomicity(&*make().await).await;
     preconditions(&*make().await).await;
@@ -19,6 +19,7 @@ pub async fn run(make: impl AsyncFn() -> Arc<dyn Store>, reach: u64) {
     large(&*make().await).await;
     feed(&*make().await).await;
     trimming(&*make().await, reach).await;
+    feeds_nobody_follows(&*make().await, reach).await;
     revisions_per_space(&*make().await).await;
     expiry(&*make().await).await;
     erasure(&*make().await).await;
@@ -28,6 +29,10 @@ pub async fn run(make: impl AsyncFn() -> Arc<dyn Store>, reach: u64) {
 
 fn space(name: &str) -> Space {
     Space::tenant(&name.parse().unwrap())
+}
+
+fn collection(name: &str) -> Space {
+    Space::collection(&"t".parse().unwrap(), &name.parse().unwrap())
 }
 
 async fn value(store: &dyn Store, space: &Space, key: &str) -> Option<Vec<u8>> {
@@ -169,7 +174,7 @@ pub async fn large(store: &dyn Store) {
 
 /// Every commit is told once, in order, with every key it touched and no value.
 pub async fn feed(store: &dyn Store) {
-    let s = space("feed");
+    let s = collection("feed");
     assert_eq!(store.changes(&s, Revision(0), 10).await.unwrap(), Changes::Since(vec![]));
     let mut expected = Vec::new();
     for i in 0..7 {
@@ -193,15 +198,33 @@ pub async fn feed(store: &dyn Store) {
 
 /// A position the feed no longer reaches is said to be so, never answered with a gap.
 pub async fn trimming(store: &dyn Store, reach: u64) {
-    let s = space("trim");
-    for i in 0..reach + 3 {
-        store.commit(&s, Commit::new().put(format!("k{}", i % 5), "")).await.unwrap();
+    let s = collection("trim");
+    commits(store, &s, reach + 3).await;
+    assert_eq!(told(store, &s, reach + 3).await, None);
+    assert_eq!(told(store, &s, reach).await, usize::try_from(reach).ok());
+}
+
+/// Galleries follow their collection; of what nobody follows the feed keeps little.
+pub async fn feeds_nobody_follows(store: &dyn Store, reach: u64) {
+    for s in [space("jobs"), Space::audit(&"trail".parse().unwrap()), Space::system()] {
+        commits(store, &s, reach).await;
+        assert_eq!(told(store, &s, reach / 2).await, None, "{s:?}");
+        assert_eq!(told(store, &s, 2).await, Some(2), "{s:?}");
     }
-    assert_eq!(store.changes(&s, Revision(0), 10).await.unwrap(), Changes::Trimmed);
-    let last = store.revision(&s).await.unwrap();
-    match store.changes(&s, Revision(last.0 - 2), 10).await.unwrap() {
-        Changes::Since(changes) => assert_eq!(changes.len(), 2),
-        Changes::Trimmed => panic!("the latest commits are still to be told"),
+}
+
+async fn commits(store: &dyn Store, s: &Space, count: u64) {
+    for i in 0..count {
+        store.commit(s, Commit::new().put(format!("k{}", i % 5), "")).await.unwrap();
+    }
+}
+
+/// How many commits the feed tells when asked for the last so many, unless it does not reach so far back.
+async fn told(store: &dyn Store, s: &Space, last: u64) -> Option<usize> {
+    let newest = store.revision(s).await.unwrap();
+    match store.changes(s, Revision(newest.0 - last), 1_000).await.unwrap() {
+        Changes::Since(changes) => Some(changes.len()),
+        Changes::Trimmed => None,
     }
 }
 

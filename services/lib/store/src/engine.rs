@@ -48,11 +48,11 @@ impl Space {
         Self(format!("audit/{tenant}").into())
     }
 
-    /// How many commits stay in the change feed of this space, where `kept` is what is kept of those that are followed. A
-    /// trail is not, and has a key for every event.
+    /// How many commits stay in the change feed of this space, where `kept` is what is kept of those that are followed:
+    /// galleries follow their collection, and nobody follows anything else.
     #[must_use]
     pub(crate) fn feed_kept(&self, kept: u64) -> u64 {
-        if self.0.starts_with("audit/") { kept.clamp(1, UNFOLLOWED) } else { kept.max(1) }
+        if self.is_collection() { kept.max(1) } else { kept.clamp(1, UNFOLLOWED) }
     }
 
     /// The space of this name, as an engine wrote it down.

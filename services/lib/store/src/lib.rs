@@ -10,6 +10,8 @@ mod redis;
 mod repo;
 mod schema;
 mod sealed;
+#[cfg(feature = "conformance")]
+pub mod tapped;
 
 pub use engine::{
     Change, Changes, Commit, Durability, Keys, Mark, Op, Page, Precondition, Record, Revision, Space, Store,

@@ -106,8 +106,9 @@ impl<'t, 'w> Group<'t, 'w> {
             key.as_str()
         });
         self.feed.insert((number, revision.0), &write_keys(touched)[..]).map_err(unavailable)?;
-        if let Some(trimmed) = revision.0.checked_sub(self.feed_kept) {
-            self.feed.remove((number, trimmed)).map_err(unavailable)?;
+        if let Some(trimmed) = revision.0.checked_sub(space.feed_kept(self.feed_kept)) {
+            // More than one where more were kept before.
+            self.feed.retain_in((number, 0)..=(number, trimmed), |_, _| false).map_err(unavailable)?;
         }
         self.spaces.insert(space.as_str(), (number, revision.0)).map_err(unavailable)?;
         self.effects.spaces.insert(space.clone(), (number, revision));
