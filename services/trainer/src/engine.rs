@@ -57,7 +57,7 @@ impl Learner for Engine {
         let reason = photos.missing.into_inner().or(telling.halt);
         match (outcome, reason) {
             (_, Some(halt @ Halt::Draining)) => {
-                watch.keep(&folder.pack()?)?;
+                watch.keep(&folder.pack(training::is_made_anew)?)?;
                 Err(halt)
             }
             (_, Some(halt)) => Err(halt),
@@ -161,7 +161,7 @@ impl Telling<'_> {
         }
         let now = written(self.folder);
         if now.is_some() && now != self.kept {
-            self.watch.keep(&self.folder.pack()?)?;
+            self.watch.keep(&self.folder.pack(training::is_made_anew)?)?;
             self.kept = now;
         }
         Ok(())
@@ -218,7 +218,7 @@ fn failed(e: &TrainingError) -> Halt {
         TrainingError::TooFewIdentities { .. } => C::OneIdentity,
         TrainingError::Diverged { .. } => C::LossNotFinite,
         TrainingError::Model(_) => C::ModelNotTrainable,
-        TrainingError::DiskFull { .. } => C::StorageFull,
+        TrainingError::DiskFull { .. } | TrainingError::NoRoom { .. } => C::StorageFull,
         TrainingError::Run { .. } | TrainingError::Io { .. } | TrainingError::Evaluation(_) => C::Internal,
     };
     Halt::failed(code, e.to_string())

@@ -96,14 +96,15 @@ impl Folder {
         &self.path
     }
 
-    /// All files in it, as one piece: for each the length of its name, its name, its length, itself.
+    /// All files in it but those that are made anew without being kept (`left_out`), as one piece: for each the length of
+    /// its name, its name, its length, itself.
     ///
     /// # Errors
     /// A failure of the run.
-    pub fn pack(&self) -> Result<Vec<u8>, Halt> {
+    pub fn pack(&self, left_out: impl Fn(&str) -> bool) -> Result<Vec<u8>, Halt> {
         let mut all = Vec::new();
         let pack = || -> io::Result<()> {
-            for name in names(&self.path, "")? {
+            for name in names(&self.path, "")?.into_iter().filter(|n| !left_out(n)) {
                 let bytes = fs::read(self.path.join(&name))?;
                 for part in [name.as_bytes(), &bytes] {
                     all.write_all(&(part.len() as u64).to_le_bytes())?;
@@ -184,9 +185,10 @@ mod tests {
         fs::create_dir(one.path().join("parts")).unwrap();
         fs::write(one.path().join("run.json"), b"{}").unwrap();
         fs::write(one.path().join("parts/empty"), b"").unwrap();
-        let packed = one.pack().unwrap();
+        fs::write(one.path().join("large"), b"made anew").unwrap();
+        let packed = one.pack(|name| name == "large").unwrap();
         other.unpack(&packed).unwrap();
-        assert_eq!(other.pack().unwrap(), packed);
+        assert_eq!(other.pack(|_| false).unwrap(), packed);
         assert_eq!(fs::read(other.path().join("run.json")).unwrap(), b"{}");
         for cut in [3, 8, packed.len() - 1] {
             assert!(scratch.folder().unwrap().unpack(&packed[..cut]).is_err(), "{cut}");

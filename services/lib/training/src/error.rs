@@ -80,6 +80,17 @@ pub enum TrainingError {
         /// The file.
         path: PathBuf,
     },
+    /// No room for the features of the method `head`. Nothing was computed.
+    #[error(
+        "there is no room for {}, which takes {} MB: features of each photo in each of its views. Set head.views lower, give it more room, or take the recipe fine-tune-tail, which keeps none",
+        path.display(), needed / 1_000_000
+    )]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        needed: u64,
+    },
     /// A measure that cannot be taken.
     #[error(transparent)]
     Evaluation(#[from] evaluation::EvaluationError),
@@ -96,7 +107,9 @@ impl TrainingError {
             Self::Unreadable(_) => ErrorCode::ImageUndecodable,
             Self::Evaluation(e) => e.code(),
             Self::Run { .. } => ErrorCode::Conflict,
-            Self::Diverged { .. } | Self::Model(_) | Self::Io { .. } | Self::DiskFull { .. } => ErrorCode::Internal,
+            Self::Diverged { .. } | Self::Model(_) | Self::Io { .. } | Self::DiskFull { .. } | Self::NoRoom { .. } => {
+                ErrorCode::Internal
+            }
         }
     }
 
@@ -110,6 +123,10 @@ impl TrainingError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },
             _ => Self::Io { path, done: "written", error },
         }
+    }
+
+    pub(crate) fn not_finite() -> Self {
+        Self::Model("it gives values that are no finite numbers before it has learned".into())
     }
 
     pub(crate) fn run(path: &Path, reason: impl Into<String>) -> Self {

@@ -1,9 +1,5 @@
-//! What flows into a network for one photo: pixels as augmented for an epoch, or features that were computed once.
-//! Called by the loader, from its threads.
-
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+//! What flows into a network for one photo: pixels as augmented for an epoch, or features that were computed once
+//! (`features`). Called by the loader, from its threads.
 
 use vision::{Augment, Key, Normalisation};
 
@@ -65,42 +61,6 @@ impl Inputs for Pixels<'_> {
         };
         let written = self.normalisation.write_planar(&picture, out);
         written.map_err(|e| TrainingError::Unreadable(e.to_string()))
-    }
-}
-
-/// From a file of features: for each photo its augmented views, then the plain one, then the one through the domain.
-pub(crate) struct Features {
-    pub file: File,
-    pub path: PathBuf,
-    pub views: usize,
-    pub size: usize,
-}
-
-impl Features {
-    /// Place of a view among those of a photo.
-    pub fn place(views: usize, view: View) -> usize {
-        match view {
-            View::Training(epoch) => (epoch % views as u64) as usize,
-            View::Plain => views,
-            View::Domain => views + 1,
-        }
-    }
-}
-
-impl Inputs for Features {
-    fn size(&self) -> usize {
-        self.size
-    }
-
-    fn fill(&self, sample: usize, view: View, out: &mut [f32]) -> Result<(), TrainingError> {
-        let row = sample * (self.views + 2) + Self::place(self.views, view);
-        let mut bytes = vec![0u8; self.size * 4];
-        let read = self.file.read_exact_at(&mut bytes, (row * self.size * 4) as u64);
-        read.map_err(|e| TrainingError::read(&self.path, e))?;
-        for (v, b) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
-            *v = f32::from_le_bytes(*b);
-        }
-        Ok(())
     }
 }
 

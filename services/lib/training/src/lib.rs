@@ -11,6 +11,7 @@ mod checkpoint;
 mod data;
 mod embed;
 mod error;
+mod features;
 mod files;
 mod graph;
 mod inputs;
@@ -28,6 +29,7 @@ mod stages;
 
 pub use data::{DataReport, IdentityCount, NearDuplicate, Spread, Suspect, Unusable};
 pub use error::TrainingError;
+pub use features::is_made_anew;
 pub use preview::preview;
 pub use progress::{Event, Next, Phase, Progress, StepReport, ValidationReport};
 pub use recipe::Recipe;

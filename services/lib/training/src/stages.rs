@@ -16,7 +16,8 @@ use onnx::ModelProto;
 use crate::{
     Recipe, Samples, TrainingError,
     backend::{Backend, Network},
-    inputs::{Features, Inputs, Pixels},
+    features::Features,
+    inputs::{Inputs, Pixels},
     progress::Progress,
     run::Stage,
 };

@@ -1,8 +1,6 @@
 //! The first stage: every photo is read, people are split, the data report is made. Then what the model makes of the
 //! photos before it learns: features for the method `head`, templates where centres, a teacher or a champion are wanted.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use onnx::ModelProto;
@@ -13,8 +11,9 @@ use crate::{
     backend::Part,
     data::{DataReport, Scan, report, scan, suspects},
     embed::{Embedding, templates, through},
+    features::{Features, Rows, Writer},
     files::{bytes_of, floats_of, read, write_json, write_whole},
-    inputs::{Features, View},
+    inputs::View,
     progress::{Phase, Progress},
     recipe::Prototypes,
     run::{Dataset, Run},
@@ -151,7 +150,7 @@ fn champion(
     let (network, inputs) = open.split();
     let Some(all) = templates(network, inputs.as_ref(), &items, how, progress)? else { return Ok(None) };
     if all.iter().any(|v| !v.is_finite()) {
-        return Err(TrainingError::Model("it gives values that are no finite numbers before it has learned".into()));
+        return Err(TrainingError::not_finite());
     }
     write_whole(&path, &bytes_of(&all))?;
     Ok(Some(Champion::new(photos, dim, &all, &domain)))
@@ -164,41 +163,23 @@ fn features(
     photos: &Photos,
     progress: &mut dyn Progress,
 ) -> Result<Option<Features>, TrainingError> {
-    let (path, views, size) = (run.path("features.bin"), open.recipe.head.views, open.network.input());
-    let opened = |file: File| Features { file, path: path.clone(), views, size };
-    if let Ok(file) = File::open(&path) {
-        return Ok(Some(opened(file)));
+    let (folder, size) = (run.folder(), open.network.input());
+    let held_out = photos.validation.iter().chain(&photos.test).copied();
+    let rows = Rows::new(&photos.train, held_out, open.recipe.head.views);
+    if let Some(there) = Features::open(folder, rows.clone(), size) {
+        return Ok(Some(there));
     }
     let value = open.features.as_deref().unwrap_or_default();
     let short = crate::graph::until(&open.working, value)?;
     // Nothing of it learns, and nothing is kept for learning.
     let mut backbone = open.backend.open(&short, Part::Whole, crate::recipe::NormMode::Frozen, open.recipe.threads)?;
-    let seen = |s: &usize| {
-        let training = (0..views as u64).map(View::Training);
-        training.chain([View::Plain]).map(|v| (*s, v)).collect::<Vec<_>>()
-    };
-    let held_out = photos.validation.iter().chain(&photos.test);
-    let held_out = held_out.flat_map(|s| [(*s, View::Plain), (*s, View::Domain)]);
-    let items: Vec<(usize, View)> = photos.train.iter().flat_map(seen).chain(held_out).collect();
-
-    let temporary = path.with_added_extension("part");
-    let failed = |e| TrainingError::write(&path, e);
-    let file = File::create(&temporary).map_err(failed)?;
-    let mut next = items.iter();
-    let mut take = |rows: &[f32]| {
-        for (row, (sample, view)) in rows.chunks_exact(size).zip(&mut next) {
-            let place = sample * (views + 2) + Features::place(views, *view);
-            file.write_all_at(&bytes_of(row), (place * size * 4) as u64).map_err(failed)?;
-        }
-        Ok(())
-    };
+    let mut writer = Writer::create(folder, &rows, size)?;
+    let mut take = |batch: &[f32]| writer.add(batch);
     let how = embedding(open.recipe, Phase::Embedding);
-    let done = through(backbone.as_mut(), &open.pixels(), &items, how, (progress, &mut take))?;
+    let done = through(backbone.as_mut(), &open.pixels(), rows.all(), how, (progress, &mut take))?;
     if done.is_none() {
         return Ok(None);
     }
-    file.sync_all().map_err(failed)?;
-    fs::rename(&temporary, &path).map_err(failed)?;
-    let file = File::open(&path).map_err(|e| TrainingError::read(&path, e))?;
-    Ok(Some(opened(file)))
+    writer.finish()?;
+    Ok(Features::open(folder, rows, size))
 }

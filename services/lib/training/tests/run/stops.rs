@@ -10,16 +10,16 @@ use super::{Heard, finished, people, recipe, run};
 const SETTINGS: [&str; 5] =
     ["epochs=3", "validation.every=1", "regularise.ema=0.5", "loss.prototypes=centres", "distill.features=0.5"];
 
-/// Events of a whole run, and the model it ends with.
-fn whole(settings: &[&str]) -> (usize, Vec<u8>) {
+/// What a whole run tells, and the model it ends with.
+fn whole(settings: &[&str]) -> (Heard, Vec<u8>) {
     let (folder, mut heard) = (tempfile::tempdir().unwrap(), Heard::default());
     let Outcome::Finished(f) = run(&recipe(settings), &people(), folder.path(), &mut heard).unwrap() else { panic!() };
-    (heard.events, fs::read(f.model).unwrap())
+    (heard, fs::read(f.model).unwrap())
 }
 
 #[test]
 fn stopped_anywhere_it_goes_on_to_the_same_model() {
-    let (events, model) = whole(&SETTINGS);
+    let (Heard { events, .. }, model) = whole(&SETTINGS);
     assert!(events > 40, "{events}");
     let began = onnx::encode(&crate::linear::model(3));
     assert!(model != began, "a run that learned nothing shows nothing");
@@ -39,7 +39,7 @@ fn killed_twice_it_goes_on_to_the_same_model_and_tells_each_step_once() {
     for seconds in ["checkpoint.seconds=0", "checkpoint.seconds=3600"] {
         for method in ["method=full", "method=head"] {
             let settings = [&SETTINGS[..], &[seconds, method]].concat();
-            let (events, model) = whole(&settings);
+            let (Heard { events, .. }, model) = whole(&settings);
             let folder = tempfile::tempdir().unwrap();
             for at in [events / 3, events / 2] {
                 let mut heard = Heard { die_at: Some(at), ..Heard::default() };
@@ -62,4 +62,23 @@ fn a_finished_run_is_not_begun_again() {
     let mut heard = Heard::default();
     run(&recipe(&SETTINGS), &people(), folder.path(), &mut heard).unwrap();
     assert!(heard.losses.is_empty() && fs::read(folder.path().join("model/model.onnx")).unwrap() == model);
+}
+
+#[test]
+fn what_is_made_anew_may_be_missing() {
+    let settings = [&SETTINGS[..], &["method=head", "head.views=2"]].concat();
+    let (all, model) = whole(&settings);
+    let folder = tempfile::tempdir().unwrap();
+    let half = all.steps.len() / 2;
+    let mut heard = Heard { stop_at: Some(all.steps[half]), ..Heard::default() };
+    assert!(matches!(run(&recipe(&settings), &people(), folder.path(), &mut heard), Ok(Outcome::Stopped { .. })));
+    let names = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let (anew, kept): (Vec<_>, Vec<_>) = names.partition(|n| visavis_training::is_made_anew(n));
+    assert!(anew.len() == 1 && kept.iter().any(|n| n == "checkpoint.bin"), "{anew:?} {kept:?}");
+    fs::remove_file(folder.path().join(&anew[0])).unwrap();
+    let mut again = Heard::default();
+    let done = run(&recipe(&settings), &people(), folder.path(), &mut again).unwrap();
+    assert_eq!([&heard.losses[..], &again.losses].concat(), all.losses, "it did not go on where it was");
+    let Outcome::Finished(done) = done else { panic!() };
+    assert!(fs::read(done.model).unwrap() == model);
 }
