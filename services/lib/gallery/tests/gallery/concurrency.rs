@@ -1,15 +1,13 @@
 //! Searches beside changes: never a row deleted before the search began, never one missing that was there throughout.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
-mod common;
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
-use common::*;
 use visavis_gallery::{FlatIndex, Index, Query, Row};
+
+use crate::common::*;
 
 /// Wide, so that the rows lie in several blocks.
 const DIM: usize = 512;

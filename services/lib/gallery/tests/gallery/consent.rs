@@ -1,15 +1,13 @@
 //! Who is found is decided by consent at the moment of the search: on a real store, on several workers, after a restart,
 //! with clocks that are set back; and by the index against a naive reference over random histories.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
-mod common;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use common::{enrolled::*, *};
 use domain::{Consent, ConsentDraft, FaceId, Purpose, Timestamp};
 use store::{Consents, Pepper};
 use visavis_gallery::{FlatIndex, Galleries, GalleryOptions, Index, Permit, Query, Row, SubjectEntry, Terms};
+
+use crate::common::{enrolled::*, *};
 
 const KEPT: u64 = 10_000;
 
@@ -256,7 +254,7 @@ fn an_index_finds_and_counts_exactly_those_permitted_at_the_moment() {
     }
 }
 
-/// What asking for consent costs a search: `cargo test --release -p visavis-gallery --test consent -- --ignored --nocapture`
+/// What asking for consent costs a search: `cargo test --release --workspace --test gallery -- --ignored --nocapture consent`
 #[test]
 #[ignore = "a measurement"]
 fn a_search_is_as_fast_with_consents_as_without() {

@@ -1,16 +1,14 @@
 //! The index against brute force in single precision: the same rows, in the same order, with the same scores to the last
 //! bit, on vectors like those of faces, on duplicates, and on vectors made to be hard to tell apart in 8 bits.
 //! The long version, 10,000 probes of each kind against 100,000 rows of 512 values, some minutes for each kind:
-//! `cargo test --release -p visavis-gallery --test exact -- --ignored --nocapture`.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests")]
-
-mod common;
+//! `cargo test --release --workspace --test gallery -- --ignored --nocapture exact`.
 
 use std::{cmp::Ordering, collections::HashSet, sync::Arc};
 
-use common::*;
 use domain::{FaceId, Template};
 use visavis_gallery::{FlatIndex, Hit, Index, Query, Row, RowKey, synthetic::Faces};
+
+use crate::common::*;
 
 const BATCH: usize = 32;
 

@@ -1,8 +1,5 @@
 //! A process that loses touch lets go of all galleries, and one that begins to hear of erasures looks after its
 //! snapshots first.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
-mod common;
 
 use std::{
     fs,
@@ -14,7 +11,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use common::{enrolled::*, *};
 use domain::ErrorCode;
 use store::{
     Store,
@@ -22,6 +18,8 @@ use store::{
 };
 use tokio::sync::Semaphore;
 use visavis_gallery::{Galleries, GalleryError, GalleryOptions, Index, Query};
+
+use crate::common::{enrolled::*, *};
 
 const KEPT: u64 = 10_000;
 

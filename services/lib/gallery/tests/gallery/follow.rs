@@ -1,13 +1,11 @@
 //! Galleries on a real store: read your writes, other contracts, a trimmed feed, deleted collections, bounded memory.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
-mod common;
 
 use std::sync::Arc;
 
-use common::{enrolled::*, *};
 use domain::ErrorCode;
 use visavis_gallery::{Galleries, GalleryError, GalleryOptions, Index, Query};
+
+use crate::common::{enrolled::*, *};
 
 const KEPT: u64 = 10_000;
 

@@ -1,15 +1,13 @@
 //! A face with templates of several models: each is found by its own model alone, through snapshots too, and all of them
 //! go together.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
-mod common;
 
 use std::sync::Arc;
 
-use common::{enrolled::*, *};
 use domain::{ContractId, ErrorCode, FaceId, FaceTemplates, Template};
 use store::{Collections, Templates};
 use visavis_gallery::{Galleries, GalleryOptions, Query};
+
+use crate::common::{enrolled::*, *};
 
 /// Templates of one face by the models 1 and 2; each model sees it in its own way.
 fn both(seed: u64) -> FaceTemplates {

@@ -1,14 +1,12 @@
 //! The index against a naive reference in double precision, over random histories; refusals; erased bytes.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
-mod common;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use common::*;
 use domain::{Metadata, SubjectId, Template};
 use proptest::prelude::*;
 use visavis_gallery::{FlatIndex, GalleryError, Hit, Index, Query, Row, RowKey, SubjectEntry};
+
+use crate::common::*;
 
 const DIM: usize = 24;
 const SITES: [&str; 3] = ["north", "south", "west"];

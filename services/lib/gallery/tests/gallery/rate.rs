@@ -1,16 +1,14 @@
 //! How fast rows are put, how much memory a template takes and how fast the scan is, on this machine. Run by hand, one
 //! test at a time, since memory freed by one would be used by the next:
-//! `cargo test --release -p visavis-gallery --test rate -- --ignored --nocapture dim_512`.
+//! `cargo test --release --workspace --test gallery -- --ignored --nocapture dim_512`.
 //! `visavis bench search` measures the same of the whole program.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests")]
-
-mod common;
 
 use std::time::Instant;
 
-use common::*;
 use domain::{FaceId, Template};
 use visavis_gallery::{FlatIndex, Index, Memory, Query, Row, RowKey, kernel_name, synthetic::Faces};
+
+use crate::common::*;
 
 /// Resident memory in bytes, where the system tells.
 fn resident() -> Option<usize> {

@@ -1,7 +1,4 @@
 //! Snapshots: a restart starts from one, a bad one is ignored, and erased rows do not survive in one.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
-mod common;
 
 use std::{
     fs,
@@ -13,13 +10,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use common::{enrolled::*, *};
 use seal::Keyring;
 use store::{
     Store,
     tapped::{Asked, Tap, Tapped},
 };
 use visavis_gallery::{Galleries, GalleryOptions};
+
+use crate::common::{enrolled::*, *};
 
 const KEPT: u64 = 10_000;
 

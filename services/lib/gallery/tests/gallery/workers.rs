@@ -1,8 +1,5 @@
 //! Several workers, each with galleries and a store of its own, on one shared server: what one acknowledges holds for
 //! all, also after the server lost what it had.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
-mod common;
 
 use std::{
     collections::BTreeMap,
@@ -12,9 +9,10 @@ use std::{
     time::Instant,
 };
 
-use common::{enrolled::*, *};
 use testkit::RedisServer;
 use visavis_gallery::{Galleries, GalleryError, GalleryOptions};
+
+use crate::common::{enrolled::*, *};
 
 const KEPT: u64 = 10_000;
 
@@ -215,7 +213,7 @@ async fn a_thousand_steps_on_three_workers_agree_with_what_was_acknowledged() {
     }
 }
 
-/// `cargo test -p visavis-gallery --test workers -- --ignored --nocapture bootstrap`
+/// `cargo test --workspace --test gallery -- --ignored --nocapture bootstrap`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn bootstrap() {

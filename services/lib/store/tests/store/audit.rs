@@ -1,18 +1,16 @@
 //! The audit trail over both engines: one chain however many append at once, trimmed with an anchor; and signing keys.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use common::fixture::*;
 use domain::{TenantId, Timestamp};
 use evidence::{AuditDraft, ChainHead, Expected, SignedHead, SigningKey, anchor_line, head_line, verify_trail};
 use tokio::task::JoinSet;
 use visavis_store::{Audit, Commit, PAGE_EVENTS, RedisStoreOptions, Schema, SigningKeys, Space, StoreError, check};
+
+use crate::common::{self, fixture::*};
 
 on_both_engines!(
     gateways_that_append_at_once_make_one_chain,

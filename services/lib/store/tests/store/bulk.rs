@@ -1,15 +1,13 @@
 //! Jobs of many items over both engines: worked off by several at once, delivered twice, cancelled, expired.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
 
 use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
-use common::fixture::*;
 use domain::{ErrorCode, JobId, JobKind, JobRecord, JobState, Progress, Timestamp};
 use tokio::task::JoinSet;
 use visavis_store::{ItemResult, Jobs};
+
+use crate::common::fixture::*;
 
 on_both_engines!(
     strands_work_off_every_item_once,

@@ -1,5 +1,4 @@
 //! Kills a process while it commits: what it had acknowledged must be there, and nothing half-written.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     collections::HashMap,
@@ -59,7 +58,7 @@ async fn acknowledged_commits_survive_a_kill_and_no_commit_is_halved() {
         let path = dir.path().join(round.to_string());
         let mut acked: HashMap<usize, usize> = HashMap::new();
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "child", "--nocapture"])
+            .args(["--ignored", "--exact", "crash::child", "--nocapture"])
             .env(STORE, &path)
             .stdout(Stdio::piped())
             .spawn()

@@ -1,6 +1,5 @@
 //! Files of the embedded engine that something else has changed: bits flipped, ends cut off. A record is then read as it
 //! was written, or an error says that it cannot be: never another value, never as if it had not been there.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::{
     fs,
@@ -122,7 +121,7 @@ async fn damage_is_told_and_never_read_as_something_else() {
     assert!(seen.refused > 3 && seen.records > 3, "the damage did nothing: {seen:?}");
 }
 
-/// `cargo test --release -p visavis-store --test damage -- --ignored --nocapture`
+/// `cargo test --release --workspace --test store -- --ignored --nocapture damage`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "minutes"]
 async fn a_great_deal_of_damage_is_told_and_never_read_as_something_else() {

@@ -1,6 +1,5 @@
 //! The embedded engine on a disk that takes no more: nothing acknowledged is lost, everything can be read, and it goes
 //! on by itself when there is room. On a real file system of a few MiB, which needs root.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::{path::PathBuf, time::Duration};
 

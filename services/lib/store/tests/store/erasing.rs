@@ -1,18 +1,16 @@
 //! Erasing many subjects, and reaching what was kept of them elsewhere, over both engines.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::fixture::*;
 use domain::{ErrorCode, JobId, JobKind, JobRecord, JobState, Problem, Progress, Timestamp};
 use evidence::SubjectOutcome;
 use visavis_store::{
     Attempt, Begun, EnrolSubject, Enrolment, Idempotency, IdempotencySlot, ItemResult, Jobs, Lookup, Mention, Mentions,
     NewItem, Note, Outcome, Reach, StoredReply, Whom,
 };
+
+use crate::common::fixture::*;
 
 on_both_engines!(
     many_are_erased_at_once_and_each_outcome_is_told,

@@ -1,14 +1,12 @@
 //! Templates of several models for one face, and the write that switches between models, over both engines.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod common;
-
-use common::fixture::*;
 use domain::{CalibrationPoint, CalibrationTable, ContractId, ErrorCode, JobId, ModelId, Template};
 use visavis_store::{
     ChangeError, Enrolment, ModelOrigin, ModelRecord, Models, Outcome, PromotionPhase, PromotionRecord, Promotions,
     RepoError, TemplateRow,
 };
+
+use crate::common::fixture::*;
 
 on_both_engines!(
     a_face_gets_a_further_template_only_as_it_was_seen,

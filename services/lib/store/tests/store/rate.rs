@@ -1,18 +1,16 @@
 //! How many commits and erasures a second the engines take, on this machine. Run by hand:
-//! `cargo test -p visavis-store --test rate -- --ignored --nocapture`.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
-
-mod common;
+//! `cargo test --workspace --test store -- --ignored --nocapture rate`.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use common::*;
 use testkit::RedisServer;
 use tokio::task::JoinSet;
 use visavis_store::{Commit, RedbStore, RedisStoreOptions, Space, Store};
+
+use crate::common::*;
 
 /// Long enough for a steady rate.
 const SPAN: Duration = Duration::from_secs(4);

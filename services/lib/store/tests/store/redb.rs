@@ -129,7 +129,7 @@ async fn readers_always_find_a_record_that_is_being_overwritten() {
     writer.await.unwrap();
 }
 
-/// `cargo test --release -p visavis-store --test redb -- --ignored --nocapture measure`
+/// `cargo test --release --workspace --test store -- --ignored --nocapture redb::measure`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn measure() {

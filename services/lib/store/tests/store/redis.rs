@@ -1,7 +1,4 @@
 //! The shared engine against the conformance suite on every server it is to run on, and what it promises beyond.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
-mod common;
 
 use std::{
     collections::HashSet,
@@ -9,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::*;
 use domain::Timestamp;
 use link::{Link, LinkOptions};
 use store::{
@@ -18,6 +14,8 @@ use store::{
 };
 use testkit::{FaultProxy, RedisCluster, RedisOptions, RedisServer};
 use visavis_store as store;
+
+use crate::common::*;
 
 const REACH: u64 = 50;
 

@@ -1,8 +1,5 @@
 //! The shared engine against its server's files: what is erased is in none of them, what is acknowledged is there after
 //! the server was killed.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
 
 use std::{
     collections::BTreeSet,
@@ -14,11 +11,12 @@ use std::{
     time::Duration,
 };
 
-use common::*;
 use store::{Commit, RedisStore, RedisStoreOptions, Space, Store, StoreError};
 use testkit::{RedisOptions, RedisServer};
 use tokio::task::JoinSet;
 use visavis_store as store;
+
+use crate::common::*;
 
 /// Long enough to be one thing in a file, whatever the encoding.
 const LEN: usize = 600;

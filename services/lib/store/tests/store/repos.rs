@@ -1,17 +1,15 @@
 //! The repositories over both engines, as the gateway, the worker and the gallery use them.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
-mod common;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::fixture::*;
 use domain::{ApiKey, Consent, ErrorCode, JobId, JobKind, JobRecord, JobState, KeyId, Problem, Subject, Timestamp};
 use visavis_store::{
     ApiKeys, Attempt, Begun, ChangedKey, Changes, Commit, EnrolSubject, Enrolment, Idempotency, IdempotencySlot, Jobs,
     Lookup, Outcome, Pepper, Revision, Rotation, Space, StoredReply,
 };
+
+use crate::common::fixture::*;
 
 on_both_engines!(
     an_enrolment_takes_effect_once_and_whole,

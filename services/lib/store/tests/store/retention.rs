@@ -1,16 +1,14 @@
 //! Who is due to be erased, who was seen, who may be trained on, on both engines and on a clock of the test's own.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
-mod common;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use common::fixture::*;
 use domain::{Collection, Consent, Due, DueReason, Retention, SubjectId, Timestamp};
 use visavis_store::{Enrolled, Enrolment, Lease, Lookup, Outcome};
+
+use crate::common::fixture::*;
 
 on_both_engines!(
     everybody_due_is_found_page_by_page_with_the_reason,

@@ -1,12 +1,10 @@
 //! Training runs over both engines: one carrier at a time, one run for a policy.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
-mod common;
 
 use bytes::Bytes;
-use common::fixture::*;
 use domain::{BaseModel, CollectionId, RecipeName, RunId, RunState, Timestamp};
 use visavis_store::{Claim, RepoError, RunRecord, Runs};
+
+use crate::common::fixture::*;
 
 on_both_engines!(
     only_the_one_who_claimed_last_writes_until_the_end,

@@ -1,12 +1,8 @@
 //! The sealed store over both engines: it is a store like any other, it shows nothing to who reads its files, and what
 //! was erased does not open with any key.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
-mod common;
 
 use std::{path::Path, sync::Arc};
 
-use common::{fixture::*, *};
 use domain::Timestamp;
 use seal::Keyring;
 use store::{
@@ -16,6 +12,8 @@ use store::{
 use tempfile::TempDir;
 use testkit::RedisServer;
 use visavis_store as store;
+
+use crate::common::{self, fixture::*, *};
 
 const REACH: u64 = 50;
 const A: &str = "aa0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -350,7 +348,7 @@ async fn a_rotation_that_was_broken_off_goes_on_where_it_was() {
 }
 
 /// Pages of scans, with keys at hand and without, as a gallery reads them.
-/// `cargo test --release -p visavis-store --test sealed -- --ignored --nocapture scans`
+/// `cargo test --release --workspace --test store -- --ignored --nocapture sealed::scans`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn scans_of_a_large_collection() {

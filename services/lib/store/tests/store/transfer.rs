@@ -1,13 +1,11 @@
 //! Whole subjects out of a store and into it, over both engines: pages, conditions, races.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
 
 use std::collections::BTreeMap;
 
-use common::fixture::*;
 use domain::{Collection, Consent, ConsentStatus, FaceId, RetainCrops, Timestamp};
 use visavis_store::{CropOf, CropRecord, CropRecords, ImportOutcome, WholeSubject};
+
+use crate::common::fixture::*;
 
 on_both_engines!(
     pages_of_any_size_hold_everybody_once_and_whole,

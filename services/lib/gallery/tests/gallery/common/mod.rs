@@ -1,5 +1,4 @@
 //! What the tests of galleries share: reproducible vectors, and ids.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part of it")]
 
 pub mod enrolled;
 

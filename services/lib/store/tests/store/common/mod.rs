@@ -1,5 +1,4 @@
 //! What the tests on real servers share: a server for the whole test binary, and stores of their own on it.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part of it")]
 
 #[macro_use]
 pub mod fixture;
