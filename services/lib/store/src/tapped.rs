@@ -39,9 +39,9 @@ pub trait Tap: Send + Sync + 'static {
         Ok(())
     }
 
-    /// When there is an answer, before it is given.
-    async fn after(&self, asked: Asked<'_>) {
-        let _ = asked;
+    /// When records were scanned, before they are given. Some may be taken out, as if they had gone meanwhile.
+    async fn scanned(&self, space: &Space, prefix: &str, page: &mut Page) {
+        let _ = (space, prefix, page);
     }
 }
 
@@ -64,9 +64,7 @@ impl<T: Tap> Tapped<T> {
         answer: impl Future<Output = Result<R, StoreError>> + Send,
     ) -> Result<R, StoreError> {
         self.tap.before(asked).await?;
-        let answer = answer.await;
-        self.tap.after(asked).await;
-        answer
+        answer.await
     }
 }
 
@@ -80,15 +78,13 @@ impl<T: Tap> Store for Tapped<T> {
         for key in keys {
             self.tap.before(Asked::Get(space, key)).await?;
         }
-        let records = self.store.get_many(space, keys).await;
-        for key in keys {
-            self.tap.after(Asked::Get(space, key)).await;
-        }
-        records
+        self.store.get_many(space, keys).await
     }
 
     async fn scan(&self, space: &Space, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
-        self.pass(Asked::Scan(space, prefix), self.store.scan(space, prefix, after, limit)).await
+        let mut page = self.pass(Asked::Scan(space, prefix), self.store.scan(space, prefix, after, limit)).await?;
+        self.tap.scanned(space, prefix, &mut page).await;
+        Ok(page)
     }
 
     async fn keys(&self, space: &Space, prefix: &str, after: Option<&str>, limit: usize) -> Result<Keys, StoreError> {
@@ -97,9 +93,7 @@ impl<T: Tap> Store for Tapped<T> {
 
     async fn commit(&self, space: &Space, commit: Commit) -> Result<Revision, StoreError> {
         self.tap.before(Asked::Commit(space, &commit)).await?;
-        let done = self.store.commit(space, commit.clone()).await;
-        self.tap.after(Asked::Commit(space, &commit)).await;
-        done
+        self.store.commit(space, commit).await
     }
 
     async fn revision(&self, space: &Space) -> Result<Revision, StoreError> {

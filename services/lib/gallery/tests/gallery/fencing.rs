@@ -13,8 +13,8 @@ use std::{
 use async_trait::async_trait;
 use domain::ErrorCode;
 use store::{
-    Store,
-    tapped::{Asked, Tap, Tapped},
+    Page, Space, Store,
+    tapped::{Tap, Tapped},
 };
 use tokio::sync::Semaphore;
 use visavis_gallery::{Galleries, GalleryError, GalleryOptions, Index, Query};
@@ -121,8 +121,8 @@ struct Gate {
 
 #[async_trait]
 impl Tap for Gate {
-    async fn after(&self, asked: Asked<'_>) {
-        if matches!(asked, Asked::Scan(_, "v/")) {
+    async fn scanned(&self, _: &Space, prefix: &str, _: &mut Page) {
+        if prefix == "v/" {
             self.begun.add_permits(1);
             self.open.acquire().await.unwrap().forget();
         }

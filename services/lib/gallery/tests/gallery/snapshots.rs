@@ -12,8 +12,8 @@ use std::{
 use async_trait::async_trait;
 use seal::Keyring;
 use store::{
-    Store,
-    tapped::{Asked, Tap, Tapped},
+    Page, Space, Store,
+    tapped::{Tap, Tapped},
 };
 use visavis_gallery::{Galleries, GalleryOptions};
 
@@ -27,8 +27,8 @@ struct Counting(AtomicUsize);
 
 #[async_trait]
 impl Tap for Counting {
-    async fn after(&self, asked: Asked<'_>) {
-        self.0.fetch_add(usize::from(matches!(asked, Asked::Scan(_, "v/"))), Ordering::SeqCst);
+    async fn scanned(&self, _: &Space, prefix: &str, _: &mut Page) {
+        self.0.fetch_add(usize::from(prefix == "v/"), Ordering::SeqCst);
     }
 }
 

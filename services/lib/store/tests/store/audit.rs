@@ -1,14 +1,21 @@
 //! The audit trail over both engines: one chain however many append at once, trimmed with an anchor; and signing keys.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use domain::{TenantId, Timestamp};
 use evidence::{AuditDraft, ChainHead, Expected, SignedHead, SigningKey, anchor_line, head_line, verify_trail};
 use tokio::task::JoinSet;
-use visavis_store::{Audit, Commit, PAGE_EVENTS, RedisStoreOptions, Schema, SigningKeys, Space, StoreError, check};
+use visavis_store::{
+    Audit, Commit, PAGE_EVENTS, Page, RedisStoreOptions, Schema, SigningKeys, Space, StoreError, check,
+    tapped::{Tap, Tapped},
+};
 
 use crate::common::{self, fixture::*};
 
@@ -18,6 +25,7 @@ on_both_engines!(
     a_packed_trail_reads_as_before,
     pages_lose_what_is_too_old_event_by_event,
     packing_trimming_and_reading_at_once_lose_nothing,
+    what_moves_under_ones_eyes_is_neither_damage_nor_a_gap,
     an_event_that_was_changed_is_not_packed,
     keys_are_made_once_and_a_former_one_still_verifies,
 );
@@ -220,6 +228,44 @@ async fn packing_trimming_and_reading_at_once_lose_nothing(f: Fixture) {
     assert_eq!(checked.head.seq, 1500);
     assert_eq!(checked.after + checked.events, 1500);
     assert!(checked.after <= 290, "{}", checked.after);
+}
+
+/// Another gateway that packs while one looks at single events, some of which are gone before they are read: the embedded
+/// engine gives those that are there.
+struct Overtaking {
+    other: Audit,
+    done: AtomicBool,
+}
+
+#[async_trait]
+impl Tap for Overtaking {
+    async fn scanned(&self, _: &Space, prefix: &str, page: &mut Page) {
+        if prefix == "event/" && !self.done.swap(true, Ordering::SeqCst) {
+            assert_eq!(self.other.pack(NOW.plus(DAY * 9)).await.unwrap(), PAGE_EVENTS);
+            page.records.drain(10..30);
+        }
+    }
+}
+
+async fn what_moves_under_ones_eyes_is_neither_damage_nor_a_gap(f: Fixture) {
+    let audit = Audit::new(f.store.clone(), &f.tenant);
+    fill(&audit, 1_000).await;
+    let overtaken = || {
+        let tap = Overtaking { other: audit.clone(), done: AtomicBool::new(false) };
+        Audit::new(Tapped::new(f.store.clone(), tap), &f.tenant)
+    };
+    assert_eq!(overtaken().pack(NOW.plus(DAY * 9)).await.unwrap(), 0, "the other was quicker");
+    let (reader, mut after, mut more) = (overtaken(), 0, true);
+    while more {
+        let (events, further) = reader.events(after, 50).await.unwrap();
+        for event in events {
+            assert_eq!(event.seq, after + 1);
+            after = event.seq;
+        }
+        more = further;
+    }
+    assert_eq!(after, 1_000);
+    assert_eq!(verified(&f).await.head.seq, 1_000);
 }
 
 async fn an_event_that_was_changed_is_not_packed(f: Fixture) {

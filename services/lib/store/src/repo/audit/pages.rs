@@ -37,7 +37,12 @@ impl Audit {
         }
         events.truncate(PAGE_EVENTS);
         let Some(last) = events.last().filter(|_| events.iter().all(|e| e.time < until)) else { return Ok(0) };
-        let page = pack_events(&events).map_err(|e| damaged(&event_key(last.seq), &e))?;
+        let page = match pack_events(&events) {
+            Ok(page) => page,
+            // Some of them were moved while they were read.
+            Err(_) if self.seen().await? != seen => return Ok(0),
+            Err(e) => return Err(damaged(&event_key(last.seq), &e).into()),
+        };
         if seen.packed.is_none() {
             schema::require(&self.store, schema::AUDIT_PAGES).await?;
         }
@@ -83,11 +88,16 @@ impl Audit {
         Ok(Some(events.into_iter().filter(|e| e.seq > after).collect()))
     }
 
-    /// Up to `limit` single events after number `after`, as lines, and whether more follow.
+    /// Up to `limit` single events after number `after`, as lines, and whether more follow. Ends where one is missing between
+    /// two of them: it may have been moved while they were read, and then lies in a page.
     pub(super) async fn single(&self, after: u64, limit: usize) -> Result<(Vec<(u64, Bytes)>, bool), RepoError> {
         let page = self.store.scan(&self.space, EVENTS, Some(&event_key(after)), limit).await?;
         let lines = page.records.into_iter().filter_map(|(k, r)| Some((k[EVENTS.len()..].parse().ok()?, r.value)));
-        Ok((lines.collect(), page.more))
+        let mut lines: Vec<(u64, Bytes)> = lines.collect();
+        let end = lines.windows(2).position(|pair| pair[1].0 != pair[0].0 + 1).map_or(lines.len(), |last| last + 1);
+        let more = page.more || end < lines.len();
+        lines.truncate(end);
+        Ok((lines, more))
     }
 
     /// The first `limit` single events, or all there are.
@@ -121,6 +131,7 @@ impl Audit {
 }
 
 /// Versions of what packing and trimming leave behind.
+#[derive(PartialEq)]
 struct Seen {
     anchor: Option<Revision>,
     packed: Option<Revision>,
