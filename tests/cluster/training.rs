@@ -99,10 +99,15 @@ async fn crowd(client: &Client) {
 }
 
 async fn start(client: &Client) -> String {
-    let overrides = json!({
-        "epochs": 3, "batch.size": 4, "batch.micro": 4, "checkpoint.seconds": 0, "tail.share": 0.1, "validation.every": 1
+    start_with(client, "fine-tune-tail", ("tail.share", json!(0.1))).await
+}
+
+async fn start_with(client: &Client, recipe: &str, (setting, value): (&str, Value)) -> String {
+    let mut overrides = json!({
+        "epochs": 3, "batch.size": 4, "batch.micro": 4, "checkpoint.seconds": 0, "validation.every": 1
     });
-    let body = json!({"collections": ["staff"], "recipe": "fine-tune-tail", "overrides": overrides});
+    overrides[setting] = value;
+    let body = json!({"collections": ["staff"], "recipe": recipe, "overrides": overrides});
     client.post("/v1/training-runs", &body).await.expect(202).header("location").to_owned()
 }
 
@@ -132,18 +137,24 @@ async fn candidate(client: &Client, run: &Value) -> String {
     model["sha256"].as_str().expect("a checksum").to_owned()
 }
 
+/// Starts a cluster whose trainer is soon taken for dead, with people to train on.
+async fn cluster_to_train_in() -> (Cluster, TempDir) {
+    let settings = [("MIN_IDLE_MS", "1500"), ("REPORT_EVERY_MS", "100"), ("THREADS", "1")];
+    let trainer_environment = settings.map(|(k, v)| (format!("VISAVIS__TRAINER__{k}"), v.to_owned())).to_vec();
+    let options = ClusterOptions { gateways: 1, workers: 1, trainers: 1, trainer_environment, ..Default::default() };
+    let (cluster, folder) = cluster(options);
+    crowd(&cluster.client()).await;
+    (cluster, folder)
+}
+
 /// With the training engine as it is, on real pictures; with a stand-in for it services/trainer/tests has the same.
 /// `cargo test --workspace --test cluster -- --ignored --nocapture a_trainer_killed_twice`
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "most of a minute"]
 async fn a_trainer_killed_twice_ends_with_the_same_weights_and_a_run_can_be_cancelled() {
     let _alone = ALONE.lock().await;
-    let settings = [("MIN_IDLE_MS", "1500"), ("REPORT_EVERY_MS", "100"), ("THREADS", "1")];
-    let trainer_environment = settings.map(|(k, v)| (format!("VISAVIS__TRAINER__{k}"), v.to_owned())).to_vec();
-    let options = ClusterOptions { gateways: 1, workers: 1, trainers: 1, trainer_environment, ..Default::default() };
-    let (mut cluster, folder) = cluster(options);
+    let (mut cluster, folder) = cluster_to_train_in().await;
     let client = cluster.client();
-    crowd(&client).await;
     let whole = start(&client).await;
     let done = until(&client, &whole, "an undisturbed run", |r| r["state"] == "done").await;
     assert_eq!((&done["resumes"], &done["restarts"]), (&json!(0), &json!(0)), "{done}");
@@ -177,4 +188,25 @@ async fn a_trainer_killed_twice_ends_with_the_same_weights_and_a_run_can_be_canc
     let left = std::fs::read_dir(folder.path().join("training")).map_or(0, Iterator::count);
     assert!(left <= 1, "checkpoints are left");
     assert!(!cluster.trainer(0).output().contains("zq8"), "a subject in the log");
+}
+
+/// What the head learns from is no part of what a trainer keeps, so whoever goes on makes it anew.
+/// `cargo test --workspace --test cluster -- --ignored --nocapture killed_at_the_head`
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "half a minute"]
+async fn a_trainer_killed_at_the_head_ends_with_the_same_weights() {
+    let _alone = ALONE.lock().await;
+    let (mut cluster, _folder) = cluster_to_train_in().await;
+    let client = cluster.client();
+    let views = ("head.views", json!(2));
+    let whole = start_with(&client, "fine-tune-head", views.clone()).await;
+    let done = until(&client, &whole, "an undisturbed run", |r| r["state"] == "done").await;
+
+    let run = start_with(&client, "fine-tune-head", views).await;
+    until(&client, &run, "a run to be killed", |r| step(r) >= 2).await;
+    cluster.trainer_mut(0).kill();
+    cluster.trainer_mut(0).restart();
+    let resumed = until(&client, &run, "a run killed once", |r| r["state"] == "done").await;
+    assert_eq!(resumed["resumes"], 1, "{resumed}");
+    assert_eq!(candidate(&client, &resumed).await, candidate(&client, &done).await, "other weights");
 }

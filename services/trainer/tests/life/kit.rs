@@ -314,6 +314,12 @@ impl Kit {
         }
     }
 
+    /// Waits until nothing is kept of any run.
+    pub async fn cleared(&self) {
+        let nothing = || async { self.kept().is_empty().then_some(()) };
+        self.when(nothing, "something of the training is left").await;
+    }
+
     pub async fn lineage(&self, run: &RunId) -> Lineage {
         let text = self.runs().document(run, "lineage").await.unwrap().expect("a lineage");
         serde_json::from_slice(&text).unwrap()

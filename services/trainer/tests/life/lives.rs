@@ -51,8 +51,7 @@ async fn a_run_comes_to_a_candidate_with_lineage_measures_and_a_report() {
     for told in ["Before and after", "Learning rate", &lineage.dataset_sha256, "CC0-1.0"] {
         assert!(page.contains(told), "{told}");
     }
-    let clean = || async { kit.kept().is_empty().then_some(()) };
-    kit.when(clean, "something of the training is left").await;
+    kit.cleared().await;
     let told = || async {
         let head = Audit::new(kit.store.clone(), &kit.tenant).head().await.unwrap();
         (head.seq == 1).then_some(())
@@ -83,6 +82,8 @@ async fn a_run_killed_twice_ends_with_the_same_weights_and_lies_nowhere_in_the_c
     let whole = kit.start(&[]).await;
     let trainer = kit.trainer();
     kit.end(&whole).await;
+    // The record says that it has ended before its trainer clears up.
+    kit.cleared().await;
     trainer.kill();
 
     kit.hold(8);
