@@ -258,6 +258,8 @@ pub async fn whoever_is_out_of_touch_takes_nothing_over(e: Any) {
     let busy = member(&queue, "busy").await;
     let held = next_one(&busy).await;
     let thief = member(&queue, "thief").await;
+    // Its lease is the last to end, however slowly all this went: while one's own lasts, another's end would be its death.
+    announce(&queue, "busy").await;
     // Nobody's lease is renewed, as when the server was away: both have ended, and neither worker is dead.
     assert!(next_of(&queue, &thief, &[], 2 * LEASE).await.is_none());
     held.settle(&done(&job(""))).await.unwrap();
