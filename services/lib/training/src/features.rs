@@ -18,16 +18,16 @@ use crate::{
 };
 
 /// In the folder of the run.
-pub(crate) const FILE: &str = "features16.bin";
+const FILE: &str = "features16.bin";
+/// The largest whole number of steps.
+const STEPS: f32 = 32_767.0;
+
 /// Whether a file in the folder of a run is made anew where it is missing, and so large that it should not be kept anywhere
 /// else just to go on there.
 #[must_use]
 pub fn is_made_anew(name: &str) -> bool {
     name.starts_with(FILE)
 }
-
-/// The largest whole number of steps.
-const STEPS: f32 = 32_767.0;
 
 /// Bytes of a row.
 const fn row_bytes(size: usize) -> usize {
@@ -165,13 +165,16 @@ impl Writer {
         self.file.write_all(&self.bytes).map_err(|e| TrainingError::write(&self.path, e))
     }
 
-    /// All rows are there.
+    /// All `rows` are there.
     ///
     /// # Errors
-    /// A full disk.
-    pub fn finish(self) -> Result<(), TrainingError> {
-        let done = self.file.sync_all().and_then(|()| fs::rename(part(&self.path), &self.path));
-        done.map_err(|e| TrainingError::write(&self.path, e))
+    /// A full disk, a file that cannot be read again.
+    pub fn finish(self, rows: Rows) -> Result<Features, TrainingError> {
+        let path = self.path.clone();
+        let done = self.file.sync_all().and_then(|()| fs::rename(part(&path), &path));
+        done.map_err(|e| TrainingError::write(&path, e))?;
+        let file = File::open(&path).map_err(|e| TrainingError::read(&path, e))?;
+        Ok(Features { file, path, rows, size: self.size })
     }
 }
 
@@ -221,14 +224,14 @@ mod tests {
         let all: Vec<f32> = (0..rows().all().len()).flat_map(values).collect();
         writer.add(&all[..3 * SIZE]).unwrap();
         writer.add(&all[3 * SIZE..]).unwrap();
-        writer.finish().unwrap();
-        Features::open(folder, rows(), SIZE).unwrap()
+        writer.finish(rows()).unwrap()
     }
 
     #[test]
     fn each_view_has_its_own_row_and_gives_back_what_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        let features = written(folder.path());
+        let written = written(folder.path());
+        let again = Features::open(folder.path(), rows(), SIZE).unwrap();
         let views = [
             (4, View::Training(0), 0),
             (4, View::Training(5), 1),
@@ -240,13 +243,16 @@ mod tests {
         ];
         for (sample, view, row) in views {
             let (mut read, expected) = (vec![f32::NAN; SIZE], values(row));
-            features.fill(sample, view, &mut read).unwrap();
+            written.fill(sample, view, &mut read).unwrap();
+            let mut reread = vec![f32::NAN; SIZE];
+            again.fill(sample, view, &mut reread).unwrap();
+            assert_eq!(read, reread);
             let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
             let worst = read.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(worst <= largest / 65_000.0, "{sample} {view:?}: {worst} of {largest}");
         }
         for (sample, view) in [(4, View::Domain), (7, View::Training(0)), (2, View::Plain)] {
-            let told = features.fill(sample, view, &mut [0.0; SIZE]).unwrap_err().to_string();
+            let told = again.fill(sample, view, &mut [0.0; SIZE]).unwrap_err().to_string();
             assert!(told.contains(&format!("photo {sample}")), "{told}");
         }
         let bytes = fs::metadata(folder.path().join(FILE)).unwrap().len();

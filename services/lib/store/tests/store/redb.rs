@@ -1,11 +1,12 @@
 //! The embedded engine against the conformance suite, and what its files promise.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
-use domain::Timestamp;
 use store::{Commit, RedbOptions, RedbStore, Space, Store, StoreError};
 use tempfile::TempDir;
 use visavis_store as store;
+
+use crate::common::sweeps_and_tells;
 
 fn options() -> RedbOptions {
     RedbOptions { feed_kept: 50, queue: 4, ..RedbOptions::default() }
@@ -76,21 +77,7 @@ async fn only_the_owner_may_read_the_files() {
 async fn a_sweep_erases_what_expired_and_tells_followers() {
     let dir = TempDir::new().unwrap();
     let store = RedbStore::open(&dir.path().join("store")).unwrap();
-    let (s, t) = (Space::system(), Space::tenant(&"t".parse().unwrap()));
-    let later = Timestamp::now().plus(Duration::from_secs(60));
-    let many = (0..2_500).fold(Commit::new(), |c, i| c.put_until(format!("old{i}"), "v", Timestamp::from_millis(i)));
-    store.commit(&s, many.put_until("later", "v", later).put("ever", "v")).await.unwrap();
-    store.commit(&t, Commit::new().put_until("old", "v", Timestamp::from_millis(7))).await.unwrap();
-    let before = store.revision(&t).await.unwrap();
-    assert_eq!(store.sweep(Timestamp::now()).await.unwrap(), 2_501);
-    assert_eq!(store.sweep(Timestamp::now()).await.unwrap(), 0);
-    match store.changes(&t, before, 10).await.unwrap() {
-        store::Changes::Since(changes) => assert_eq!(changes[0].keys, ["old"]),
-        store::Changes::Trimmed => panic!("trimmed"),
-    }
-    let left = store.keys(&s, "", None, 10).await.unwrap().keys;
-    assert_eq!(left, ["ever", "later"]);
-    assert_eq!(store.sweep(later).await.unwrap(), 1);
+    sweeps_and_tells(&store).await;
 }
 
 #[tokio::test]

@@ -218,21 +218,7 @@ async fn where_settings_are_secret_the_operators_word_counts() {
 
 #[tokio::test]
 async fn a_sweep_removes_what_expired_everywhere_and_tells_followers() {
-    let store = fresh().await;
-    let (s, t) = (Space::system(), Space::tenant(&"t".parse().unwrap()));
-    let later = Timestamp::now().plus(Duration::from_secs(60));
-    let many = (0..2_500).fold(Commit::new(), |c, i| c.put_until(format!("old{i}"), "v", Timestamp::from_millis(i)));
-    store.commit(&s, many.put_until("later", "v", later).put("ever", "v")).await.unwrap();
-    store.commit(&t, Commit::new().put_until("old", "v", Timestamp::from_millis(7))).await.unwrap();
-    let before = store.revision(&t).await.unwrap();
-    assert_eq!(store.sweep(Timestamp::now()).await.unwrap(), 2_501);
-    assert_eq!(store.sweep(Timestamp::now()).await.unwrap(), 0);
-    match store.changes(&t, before, 10).await.unwrap() {
-        Changes::Since(changes) => assert_eq!(changes[0].keys, ["old"]),
-        Changes::Trimmed => panic!("trimmed"),
-    }
-    assert_eq!(store.keys(&s, "", None, 10).await.unwrap().keys, ["ever", "later"]);
-    assert_eq!(store.sweep(later).await.unwrap(), 1);
+    sweeps_and_tells(&fresh().await).await;
 }
 
 #[tokio::test]

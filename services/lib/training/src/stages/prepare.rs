@@ -180,6 +180,5 @@ fn features(
     if done.is_none() {
         return Ok(None);
     }
-    writer.finish()?;
-    Ok(Features::open(folder, rows, size))
+    writer.finish(rows).map(Some)
 }

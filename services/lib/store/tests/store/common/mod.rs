@@ -9,11 +9,13 @@ use std::{
         LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
+use domain::Timestamp;
 use link::{Link, LinkOptions};
 use testkit::{RedisOptions, RedisServer};
-use visavis_store::{RedisStore, RedisStoreOptions, StoreError};
+use visavis_store::{Changes, Commit, RedisStore, RedisStoreOptions, Space, Store, StoreError};
 
 /// A Valkey that writes to the disk before it answers; every test takes a prefix of its own.
 pub static ALWAYS: LazyLock<RedisServer> = LazyLock::new(RedisServer::start);
@@ -41,6 +43,24 @@ pub async fn open(url: &str, prefix: &str, options: RedisStoreOptions) -> Result
 /// An empty store on the shared server.
 pub async fn fresh() -> RedisStore {
     open(&ALWAYS.url(), &prefix(), RedisStoreOptions::default()).await.unwrap()
+}
+
+/// What has expired in any space goes with a sweep, whose commit the feed tells.
+pub async fn sweeps_and_tells(store: &dyn Store) {
+    let (s, t) = (Space::system(), Space::tenant(&"t".parse().unwrap()));
+    let later = Timestamp::now().plus(Duration::from_secs(60));
+    let many = (0..2_500).fold(Commit::new(), |c, i| c.put_until(format!("old{i}"), "v", Timestamp::from_millis(i)));
+    store.commit(&s, many.put_until("later", "v", later).put("ever", "v")).await.unwrap();
+    store.commit(&t, Commit::new().put_until("old", "v", Timestamp::from_millis(7))).await.unwrap();
+    let before = store.revision(&t).await.unwrap();
+    assert_eq!(store.sweep(Timestamp::now()).await.unwrap(), 2_501);
+    assert_eq!(store.sweep(Timestamp::now()).await.unwrap(), 0);
+    match store.changes(&t, before, 10).await.unwrap() {
+        Changes::Since(changes) => assert_eq!(changes[0].keys, ["old"]),
+        Changes::Trimmed => panic!("trimmed"),
+    }
+    assert_eq!(store.keys(&s, "", None, 10).await.unwrap().keys, ["ever", "later"]);
+    assert_eq!(store.sweep(later).await.unwrap(), 1);
 }
 
 /// How many files below `dir` hold these bytes.
